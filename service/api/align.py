@@ -1,0 +1,76 @@
+"""POST /align: which texts of two lists are translations of each other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from service.alignment.matching import Alignment, Pair, align_one_to_one
+from service.alignment.scoring import Score
+from service.api.requests import (
+    common_json,
+    facts_json,
+    json_response,
+    read,
+    service_of,
+    units_of,
+    unless_gone,
+)
+from service.api.schemas import TEXT_ERRORS, AlignRequest, AlignResponse, operation
+from service.encoding.encoder import Encoded, Options
+from service.telemetry import count
+
+router = APIRouter(tags=["texts"])
+
+# Decimals of scores in an answer: float32 holds no more.
+_DECIMALS = 6
+
+
+@router.post("/align", **operation(AlignRequest, AlignResponse, *TEXT_ERRORS))
+async def align(request: Request) -> Response:
+    """Pair the texts of two unordered lists, each text at most once, best pairs first."""
+    service = service_of(request)
+    body = await read(request, AlignRequest, service.settings)
+    lists = {"source": body.source, "target": body.target}
+    sources, targets = units_of(lists, body.granularity, service.settings)
+    work = service.engine.encode(sources + targets, Options(comparable=True))
+    encoded = await unless_gone(request, work)
+    count(request, items=len(encoded.facts), tokens=encoded.tokens)
+    alignment = await asyncio.to_thread(_align, encoded, len(sources), body)
+    return json_response(
+        {**common_json(service, encoded), **_answer(alignment, encoded, len(sources))}
+    )
+
+
+def _align(encoded: Encoded, cut: int, body: AlignRequest) -> Alignment:
+    return align_one_to_one(
+        encoded.vectors[:cut],
+        encoded.vectors[cut:],
+        score=Score(body.score),
+        k=body.k,
+        threshold=body.threshold,
+    )
+
+
+def _answer(alignment: Alignment, encoded: Encoded, cut: int) -> dict[str, Any]:
+    facts = [facts_json(fact) for fact in encoded.facts]
+    return {
+        "pairs": [_pair(pair) for pair in alignment.pairs],
+        "unaligned": {
+            "source": alignment.unaligned_source,
+            "target": alignment.unaligned_target,
+        },
+        "items": {"source": facts[:cut], "target": facts[cut:]},
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "source": [pair.source],
+        "target": [pair.target],
+        "score": round(pair.score, _DECIMALS),
+        "cosine": round(pair.cosine, _DECIMALS),
+        "probability": None,  # no bundle is calibrated yet
+    }

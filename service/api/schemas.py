@@ -1,0 +1,267 @@
+"""What requests may hold, and what responses hold.
+
+Requests are parsed with these models, strictly: no field beyond them, no number for a string.
+Response models only describe; answers are written straight from arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    Tag,
+)
+
+# As a Literal and not an enumeration, so that the schema needs no reference to another one.
+TextGranularity = Literal["auto", "phrase", "sentence", "paragraph"]
+
+# Names of the branches of "one value, or a list"; errors leave them out of a field's path.
+ONE, EACH = "<one>", "<each>"
+
+
+def _one_or_each(value: object) -> str:
+    return EACH if isinstance(value, list) else ONE
+
+
+class _StopAtFirst(FailFast):
+    """One error for a list, where a body of millions of wrong items would make millions.
+
+    Hashable, which FailFast is not and a member of a union must be.
+    """
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+TextList = Annotated[list[str], _StopAtFirst()]
+TextOrTexts = Annotated[
+    Annotated[str, Tag(ONE)] | Annotated[TextList, Tag(EACH)], Discriminator(_one_or_each)
+]
+GranularityList = Annotated[list[TextGranularity], _StopAtFirst()]
+GranularityOrEach = Annotated[
+    Annotated[TextGranularity, Tag(ONE)] | Annotated[GranularityList, Tag(EACH)],
+    Discriminator(_one_or_each),
+]
+
+
+class RequestModel(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+_GRANULARITY_HELP = (
+    "Which adapter reads the texts. `auto`: each text's own granularity, told from its characters. "
+    "Where the adapters found are not comparable with each other, the adapter of the coarsest "
+    "granularity reads them all."
+)
+
+
+class EmbedRequest(RequestModel):
+    """Texts to embed."""
+
+    inputs: TextOrTexts = Field(
+        description="One text, or a list of texts.",
+        examples=[["Reykjavík", "The cat sleeps on the mat."]],
+    )
+    granularity: GranularityOrEach = Field(
+        "auto",
+        description="Which adapter reads a text, for all texts or one value for each. "
+        "`auto`: told from the text's characters.",
+    )
+    adapter: str | None = Field(
+        None, description="An adapter by name, for all texts; then leave granularity at `auto`."
+    )
+    normalize: bool = Field(True, description="Whether vectors have length 1.")
+    long_text: Literal["window", "truncate", "error"] = Field(
+        "window",
+        description="What becomes of a text longer than its adapter takes. `window`: mean of "
+        "overlapping windows. `truncate`: its end is left out, and `truncated` says so.",
+    )
+    encoding: Literal["float", "base64"] = Field(
+        "float", description="`base64`: little-endian float32 values."
+    )
+
+
+class SimilarityRequest(RequestModel):
+    """Two lists of texts to compare, each text of one with each of the other."""
+
+    sources: TextList = Field(examples=[["The cat sleeps."]])
+    targets: TextList = Field(examples=[["Die Katze schläft.", "Es regnet."]])
+    granularity: TextGranularity = Field("auto", description=_GRANULARITY_HELP)
+
+
+class AlignRequest(RequestModel):
+    """Two unordered lists of texts, to find which are translations of each other."""
+
+    source: TextList = Field(examples=[["The cat sleeps.", "It rains."]])
+    target: TextList = Field(examples=[["Es regnet.", "Die Katze schläft."]])
+    level: Literal["text"] = Field("text", description="Whole texts, in no order.")
+    method: Literal["one_to_one"] = Field(
+        "one_to_one", description="Each text is in at most one pair."
+    )
+    score: Literal["margin_ratio", "margin_distance", "cosine"] = Field(
+        "margin_ratio", description="What pairs are ranked by."
+    )
+    k: int = Field(
+        4,
+        ge=1,
+        le=1_000,
+        description="Neighbours that a margin is measured over; at most the length of a list.",
+    )
+    threshold: FiniteFloat | None = Field(
+        None, description="Pairs with a lower score are left out. null: none is."
+    )
+    granularity: TextGranularity = Field("auto", description=_GRANULARITY_HELP)
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong, for programs (type, code, param) and for people (message)."""
+
+    type: str = Field(examples=["invalid_request_error"])
+    code: str = Field(examples=["invalid_value"])
+    message: str = Field(
+        examples=["granularity is 'chapter'; use one of auto, phrase, sentence, paragraph"]
+    )
+    param: str | None = Field(examples=["inputs[3]"])
+
+
+class ErrorBody(BaseModel):
+    """The body of every response that is not a success."""
+
+    error: ErrorDetail
+
+
+class Usage(BaseModel):
+    """The size of the work."""
+
+    tokens: int
+
+
+class TextFacts(BaseModel):
+    """How one text was embedded."""
+
+    granularity: str
+    adapter: str
+    tokens: int
+    truncated: bool
+
+
+class Embedding(TextFacts):
+    """One text's vector."""
+
+    index: int
+    embedding: list[float] | str
+
+
+class EmbedResponse(BaseModel):
+    """One vector for each input, in the order of the inputs."""
+
+    model: str
+    dimensions: int
+    data: list[Embedding]
+    usage: Usage
+
+
+class SimilarityResponse(BaseModel):
+    """Cosines, one row for each source. `adapter` is null where texts took different ones."""
+
+    model: str
+    granularity: str | None
+    adapter: str | None
+    scores: list[list[float]]
+    sources: list[TextFacts]
+    targets: list[TextFacts]
+    usage: Usage
+
+
+class AlignedPair(BaseModel):
+    """Texts that belong together, by index."""
+
+    source: list[int]
+    target: list[int]
+    score: float
+    cosine: float
+    probability: float | None
+
+
+class Sides(BaseModel):
+    """Something for either list."""
+
+    source: list[int]
+    target: list[int]
+
+
+class SidesFacts(BaseModel):
+    """How the texts of either list were embedded."""
+
+    source: list[TextFacts]
+    target: list[TextFacts]
+
+
+class AlignResponse(BaseModel):
+    """Pairs, best first. `adapter` is null where texts took different ones."""
+
+    model: str
+    granularity: str | None
+    adapter: str | None
+    pairs: list[AlignedPair]
+    unaligned: Sides
+    items: SidesFacts
+    usage: Usage
+
+
+class Status(BaseModel):
+    """A probe's answer."""
+
+    status: str
+
+
+class AdapterInfo(BaseModel):
+    """One adapter of the bundle."""
+
+    name: str
+    granularity: str
+    max_tokens: int
+
+
+class Info(BaseModel):
+    """What is served, and within which limits."""
+
+    name: str
+    version: str
+    service_version: str
+    dimensions: int
+    precision: str
+    languages: list[str]
+    adapters: list[AdapterInfo]
+    routing: dict[str, str]
+    comparable: list[list[str]]
+    limits: dict[str, int]
+
+
+def operation(
+    request: type[RequestModel] | None, response: type[BaseModel], *errors: int
+) -> dict[str, Any]:
+    """The keywords of a route that put its models and errors into the OpenAPI document."""
+    described: dict[str, Any] = {
+        "responses": {
+            200: {"model": response},
+            **{status: {"model": ErrorBody} for status in errors},
+        }
+    }
+    if request is not None:
+        content: dict[str, JsonValue] = {"schema": request.model_json_schema()}
+        body = {"required": True, "content": {"application/json": content}}
+        described["openapi_extra"] = {"requestBody": body}
+    return described
+
+
+TEXT_ERRORS = (400, 413, 415, 422, 429, 500, 503)

@@ -1,0 +1,46 @@
+"""POST /similarity: cosines between two lists of texts."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from service.alignment.scoring import cosine_similarities
+from service.api.requests import (
+    common_json,
+    facts_json,
+    json_response,
+    read,
+    service_of,
+    units_of,
+    unless_gone,
+)
+from service.api.schemas import TEXT_ERRORS, SimilarityRequest, SimilarityResponse, operation
+from service.encoding.encoder import Options
+from service.telemetry import count
+
+router = APIRouter(tags=["texts"])
+
+
+@router.post("/similarity", **operation(SimilarityRequest, SimilarityResponse, *TEXT_ERRORS))
+async def similarity(request: Request) -> Response:
+    """Compare each source text with each target text: cosines, -1 to 1."""
+    service = service_of(request)
+    body = await read(request, SimilarityRequest, service.settings)
+    lists = {"sources": body.sources, "targets": body.targets}
+    sources, targets = units_of(lists, body.granularity, service.settings)
+    work = service.engine.encode(sources + targets, Options(comparable=True))
+    encoded = await unless_gone(request, work)
+    count(request, items=len(encoded.facts), tokens=encoded.tokens)
+    cut = len(sources)
+    vectors = encoded.vectors
+    scores = await asyncio.to_thread(cosine_similarities, vectors[:cut], vectors[cut:])
+    return json_response(
+        {
+            **common_json(service, encoded),
+            "scores": scores,
+            "sources": [facts_json(facts) for facts in encoded.facts[:cut]],
+            "targets": [facts_json(facts) for facts in encoded.facts[cut:]],
+        }
+    )

@@ -1,0 +1,92 @@
+"""The application: routes, their engine, and the one translation of errors to HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from service.api import align, embed, ops, similarity
+from service.api.requests import Service
+from service.encoding.encoder import Encoder, Engine
+from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
+from service.settings import Settings
+from service.telemetry import REQUEST_ID_HEADER, RequestLog, request_id
+
+
+def create_app(settings: Settings, encoder: Encoder) -> FastAPI:
+    """The service over an opened encoder; it takes requests between startup and shutdown."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = Engine(
+            encoder, batch_tokens=settings.batch_tokens, queue_tokens=settings.queue_tokens
+        )
+        app.state.service = Service(settings, engine)
+        try:
+            yield
+        finally:
+            await engine.close()
+
+    # FastAPI's own page loads its scripts from another host; this one serves them itself.
+    app = FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,
+        static_url="/docs/assets",
+        title="Polygrain",
+        version=version("polygrain"),
+        description="Embeds and aligns text in many languages, one adapter for each granularity.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    for module in (embed, similarity, align, ops):
+        app.include_router(module.router)
+    app.add_middleware(RequestLog)
+    for kind in (PolygrainError, HTTPException, Exception):
+        app.add_exception_handler(kind, _answer)
+    return app
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    match error:
+        case PolygrainError():
+            return _response(error)
+        case HTTPException():
+            return _response(_routing_error(request, error), dict(error.headers or {}))
+        case _:
+            # The server logs the traceback; the caller gets the id to ask about.
+            identity = request_id(request)
+            fault = PolygrainError(f"a fault of the service; report request id {identity}")
+            return _response(fault, {REQUEST_ID_HEADER: identity})
+
+
+def _routing_error(request: Request, error: HTTPException) -> PolygrainError:
+    """What the framework refuses by itself: unknown paths and methods."""
+    path = quote(request.url.path)
+    if error.status_code == 404:
+        return NotFound(f"there is nothing at {path}; /docs lists the paths")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return MethodNotAllowed(f"{path} does not take {request.method}; use {allowed}")
+    return PolygrainError(f"{error.detail} at {path}")
+
+
+def _response(error: PolygrainError, headers: dict[str, str] | None = None) -> Response:
+    detail = {
+        "type": error.type,
+        "code": error.code,
+        # A message may repeat half of a character that came in a path; "replace" makes it text.
+        "message": error.message.encode(errors="replace").decode(),
+        "param": error.param,
+    }
+    return Response(
+        orjson.dumps({"error": detail}),
+        error.status,
+        {**error.headers(), **(headers or {})},
+        media_type="application/json",
+    )

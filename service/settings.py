@@ -1,0 +1,70 @@
+"""The settings: read once, in `main`, from the environment and the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.bundle import DEFAULT_BUNDLE
+
+ENV_PREFIX = "POLYGRAIN_"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message is one line that names it."""
+
+
+class Settings(BaseSettings):
+    """Everything that may differ from one deployment to the next. `docs/api.md` lists it."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    bundle: Path = DEFAULT_BUNDLE
+    host: str = "127.0.0.1"
+    # 0 lets the system choose; the log line `listening` tells which.
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    # None: every core this process may run on.
+    threads: Positive | None = None
+    log_level: LogLevel = "info"
+
+    max_items: Positive = 2_048
+    max_item_characters: Positive = 100_000
+    max_body_bytes: Positive = 16 * 1024 * 1024
+    # Tokens of all requests that are accepted and not yet answered.
+    queue_tokens: Positive = 500_000
+    # Tokens of one batch, padding included.
+    batch_tokens: Positive = 4_096
+    # How long a stopping server works on what it accepted.
+    shutdown_timeout_s: Positive = 60
+
+
+def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
+    """The settings from the environment; `given` values that are not None win over it.
+
+    Raises SettingsError for the first value that is not allowed.
+    """
+    chosen = {name: value for name, value in (given or {}).items() if value is not None}
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        origin = f"--{name}" if name in chosen else f"{ENV_PREFIX}{name.upper()}"
+        came = repr(first["input"])[:100]
+        reason = first["msg"][:1].lower() + first["msg"][1:]
+        raise SettingsError(f"{origin} is {came}: {reason}") from None
+
+
+def unknown_variables() -> list[str]:
+    """Environment variables that carry our prefix and are no setting: most often, a typo."""
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    ours = (name for name in os.environ if name.upper().startswith(ENV_PREFIX))
+    return sorted(name for name in ours if name.upper() not in known)

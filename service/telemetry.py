@@ -1,0 +1,91 @@
+"""What the service tells its operator: one line for each request, never a caller's text."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_LOGGED_PATH_CHARACTERS = 100
+
+
+@dataclass(slots=True)
+class Work:
+    """How much a request asked for; its handler fills it in."""
+
+    items: int = 0
+    tokens: int = 0
+
+
+def configure_logging(level: str) -> None:
+    """Send every logger's lines of at least `level` to standard error."""
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
+    # Its lines on starting and stopping are ours already.
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def count(request: Request, *, items: int, tokens: int) -> None:
+    """Put the size of a request's work into its log line."""
+    work: Work = request.state.work
+    work.items, work.tokens = items, tokens
+
+
+def request_id(request: Request) -> str:
+    """The id under which a request is logged."""
+    return str(request.state.request_id)
+
+
+class RequestLog:
+    """Middleware that gives each request an id and one INFO line once it has ended.
+
+    A client's own X-Request-ID is kept where it is short and plain; the response carries the id.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        offered = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        identity = offered if _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+        work = Work()
+        scope["state"] = {**scope.get("state", {}), "request_id": identity, "work": work}
+        status = 500  # what an exception that passes here becomes
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = identity
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            logger.info(
+                "request id=%s method=%s path=%s status=%d duration_ms=%.1f items=%d tokens=%d",
+                identity,
+                scope["method"],
+                # Quoted: a path may hold line breaks once it is decoded.
+                quote(scope["path"])[:_LOGGED_PATH_CHARACTERS],
+                status,
+                (time.perf_counter() - started) * 1_000,
+                work.items,
+                work.tokens,
+            )
