@@ -16,7 +16,7 @@ GOAL = $(or $(firstword $(MAKECMDGOALS)),install)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install serve test fix bench venv dev
+.PHONY: help install serve test fix bench data venv dev
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z]+: .*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,11 +39,13 @@ fix: dev ## format the code and repair what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: dev ## run the benchmarks over a folder of corpora (DATA=FOLDER)
-	@[ -n '$(DATA)' ] || { \
+bench: data dev ## run the benchmarks over a folder of corpora (DATA=FOLDER)
+	$(BIN)/python -m benchmarks.router --data '$(DATA)'
+
+data:
+	@[ -d '$(DATA)' ] || { \
 	  echo 'make bench: needs the folder of the corpora, which are no part of this repository: make bench DATA=FOLDER' >&2; \
 	  exit 1; }
-	$(BIN)/python -m benchmarks.router --data '$(DATA)'
 
 dev: venv
 	@$(call pip_install,testing,cpu$(,)training$(,)dev,what testing and training need)
@@ -53,14 +55,14 @@ dev: venv
 venv:
 	@here=$$(pwd -P); \
 	if [ -e .venv/incomplete ] || [ "$$(cat .venv/made-in 2>/dev/null || echo "$$here")" != "$$here" ] \
-	    || ! $(BIN)/python -c "$$USABLE" >/dev/null 2>&1; then \
+	    || ! $(BIN)/python -c '$(USABLE)' >/dev/null 2>&1; then \
 	  say() { echo "make $(GOAL): $$1" >&2; exit 1; }; \
 	  again='make $(GOAL) PYTHON=/path/to/python'; \
 	  command -v '$(PYTHON)' >/dev/null 2>&1 \
 	    || say "no program $(PYTHON) here; install Python 3.11 or newer, or name one: $$again"; \
-	  version=$$('$(PYTHON)' -c "$$VERSION" 2>/dev/null) \
+	  version=$$('$(PYTHON)' -c '$(VERSION)' 2>/dev/null) \
 	    || say "$(PYTHON) does not run; install Python 3.11 or newer, or name one: $$again"; \
-	  '$(PYTHON)' -c "$$NEW_ENOUGH" \
+	  '$(PYTHON)' -c '$(NEW_ENOUGH)' \
 	    || say "$(PYTHON) is Python $$version; name one that is 3.11 or newer: $$again"; \
 	  '$(PYTHON)' -c 'import ensurepip, venv' >/dev/null 2>&1 \
 	    || say "$(PYTHON) has no venv and ensurepip modules; install them (on Debian and Ubuntu the package python$$version-venv)"; \
@@ -69,9 +71,9 @@ venv:
 	    || say "$(PYTHON) could not make .venv; the reason stands above"; \
 	fi
 
-export VERSION := import sys; print("%d.%d" % sys.version_info[:2])
-export NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
-export USABLE := import os, pip, sys; \
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+USABLE := import os, pip, sys; \
   sys.exit(sys.version_info < (3, 11) or not os.path.samefile(sys.prefix, ".venv"))
 
 # $(call pip_install,STAMP,EXTRAS,WHAT IN WORDS): nothing where the stamp says it is done already.

@@ -63,7 +63,7 @@ def test_help_lists_the_targets(clone: Path, arguments: tuple[str, ...]) -> None
 
 @pytest.mark.parametrize("target", ["install", "serve", "test", "fix", "bench"])
 def test_no_python(clone: Path, target: str) -> None:
-    line = refusal(make(clone, target, "PYTHON=/nonexistent"))
+    line = refusal(make(clone, target, "PYTHON=/nonexistent", "DATA=."))
     assert line == (
         f"make {target}: no program /nonexistent here; install Python 3.11 or newer, or name one: "
         f"make {target} PYTHON=/path/to/python"
@@ -89,6 +89,104 @@ def test_a_python_without_venv(clone: Path) -> None:
     line = refusal(make(clone, "install", f"PYTHON={bare}"))
     assert "has no venv and ensurepip modules" in line
     assert "python3.12-venv" in line
+
+
+def test_bench_says_that_it_needs_data(clone: Path) -> None:
+    assert "make bench DATA=FOLDER" in refusal(make(clone, "bench"))
+    assert "make bench DATA=FOLDER" in refusal(make(clone, "bench", "DATA=/nonexistent"))
+
+
+# Stands for Python, venv and pip: `-m venv` puts it into the folder, `-m pip` writes down what it
+# was asked for and ends as told.
+FAKE_PYTHON = """
+case "$*" in
+  *print*) echo 3.12 ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo venv >> log ;;
+  "-m pip "*) echo "$*" >> log; exit $(cat pip-status) ;;
+esac
+"""
+VENV = "venv"
+PIP = "-m pip install --disable-pip-version-check -q -e "
+
+
+@pytest.fixture
+def python(clone: Path) -> str:
+    (clone / "pip-status").write_text("0")
+    return f"PYTHON={program(clone / 'fake', FAKE_PYTHON)}"
+
+
+def done(clone: Path) -> list[str]:
+    """What was made and installed since the last call."""
+    log = clone / "log"
+    if not log.exists():
+        return []
+    lines = log.read_text().splitlines()
+    log.unlink()
+    return [line.removeprefix(PIP) for line in lines]
+
+
+def test_install_does_its_work_once(clone: Path, python: str) -> None:
+    assert make(clone, "install", python).returncode == 0
+    assert done(clone) == [VENV, ".[cpu]"]
+    second = make(clone, "install", python)
+    assert (second.returncode, second.stdout, second.stderr, done(clone)) == (0, "", "", [])
+
+
+def test_a_changed_pyproject_is_installed_into_the_same_venv(clone: Path, python: str) -> None:
+    make(clone, "install", python)
+    done(clone)
+    with (clone / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    make(clone, "install", python)
+    assert done(clone) == [".[cpu]"]
+
+
+def test_testing_adds_the_rest_and_leaves_nothing_to_serving(clone: Path, python: str) -> None:
+    make(clone, "install", python)
+    assert done(clone) == [VENV, ".[cpu]"]
+    assert make(clone, "dev", python).returncode == 0
+    assert done(clone) == [".[cpu,training,dev]"]
+    assert make(clone, "dev", "install", python).returncode == 0
+    assert done(clone) == []
+
+
+def test_a_failed_pip_is_told_and_tried_again(clone: Path, python: str) -> None:
+    (clone / "pip-status").write_text("1")
+    failed = make(clone, "install", python)
+    assert failed.returncode == 2
+    assert "make install: pip could not install what serving needs" in failed.stderr
+    (clone / "pip-status").write_text("0")
+    done(clone)
+    assert make(clone, "install", python).returncode == 0
+    assert done(clone) == [".[cpu]"]
+
+
+@pytest.mark.parametrize("damage", ["interrupted", "emptied", "python gone", "moved"])
+def test_a_broken_venv_is_made_again(clone: Path, python: str, damage: str) -> None:
+    make(clone, "install", python)
+    done(clone)
+    if damage == "interrupted":
+        (clone / ".venv" / "incomplete").touch()
+    elif damage == "emptied":
+        shutil.rmtree(clone / ".venv" / "bin")
+    elif damage == "python gone":
+        (clone / ".venv" / "bin" / "python").unlink()
+        (clone / ".venv" / "bin" / "python").symlink_to("/nonexistent")
+    else:
+        clone = clone.rename(clone.with_name("moved"))
+        python = f"PYTHON={clone / 'fake'}"
+    assert make(clone, "install", python).returncode == 0
+    assert done(clone) == [VENV, ".[cpu]"]
+    assert not (clone / ".venv" / "incomplete").exists()
+    assert make(clone, "install", python).returncode == 0
+    assert done(clone) == []
+
+
+def test_a_pip_that_was_killed_leaves_its_mark(clone: Path, python: str) -> None:
+    fake = (clone / "fake").read_text().replace("exit $(cat pip-status)", "kill -9 $PPID")
+    (clone / "fake").write_text(fake)
+    assert make(clone, "install", python).returncode == 2
+    assert (clone / ".venv" / "incomplete").exists()
 
 
 def test_what_serve_is_told_reaches_the_service(clone: Path) -> None:
