@@ -56,8 +56,10 @@ def align_one_to_one(
     Rows are unit vectors, (n, dim) and (m, dim); neither list is empty. Each text proposes, among
     its k nearest neighbours, the one with the best score ("max" retrieval: forward and backward
     candidates together); proposals are taken from the best down as long as both texts are free.
-    Equal scores go by source index, then target index. Pairs below `threshold` are left out. k is
-    clamped to the length of the list searched. Time grows with n times m, memory does not.
+    Where several neighbours tie for the best, as equal texts do, it proposes each, so copies pair
+    up in order. Equal scores go by source index, then target index. Pairs below `threshold` are
+    left out. k is clamped to the length of the list searched. Time grows with n times m, memory
+    does not.
     """
     forward, backward = nearest_neighbours(sources, targets, k)
     source_mean, target_mean = forward.mean_cosine, backward.mean_cosine
@@ -78,14 +80,16 @@ def align_one_to_one(
 def _proposals(
     neighbours: Neighbours, score: Score, own_mean: Floats, other_mean: Floats
 ) -> _Candidates:
-    """For each text its best-scoring neighbour; the nearer one, then the lower index, of equals."""
+    """For each text its best-scoring neighbour, or all that tie for it."""
     scores = score_pairs(
         score, neighbours.cosines, own_mean[:, None], other_mean[neighbours.indices]
     )
-    rows = np.arange(len(scores))
-    best = scores.argmax(axis=1)
+    rows, places = np.nonzero(scores == scores.max(axis=1, keepdims=True))
     return _Candidates(
-        rows, neighbours.indices[rows, best], scores[rows, best], neighbours.cosines[rows, best]
+        rows,
+        neighbours.indices[rows, places],
+        scores[rows, places],
+        neighbours.cosines[rows, places],
     )
 
 

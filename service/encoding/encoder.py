@@ -16,7 +16,7 @@ from service.encoding.batching import Batcher, TokenLedger, plan_batches
 from service.encoding.granularity import route
 from service.encoding.session import Session, Vectors
 from service.encoding.tokenizer import LongText, Row, Tokenizer, windows
-from service.errors import InvalidInput, NotReady, TooLarge, quote
+from service.errors import InferenceFailed, InvalidInput, NotReady, TooLarge, quote
 
 # Only for admission before a request is tokenised; the true count replaces it.
 _CHARACTERS_PER_TOKEN = 4
@@ -42,6 +42,7 @@ class Unit:
 class Facts:
     """How one text was embedded."""
 
+    # What the text was taken for, and the adapter that the bundle has for that.
     granularity: Granularity
     adapter: str
     # Tokens that the vector covers, special tokens included, overlap of windows not counted twice.
@@ -73,6 +74,18 @@ class Options:
     # Vectors of this request will be compared with each other: where the adapters that the texts
     # route to are not all comparable, the adapter of the coarsest granularity takes them all.
     comparable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A text's granularity, and the adapter that the bundle has for it."""
+
+    granularity: Granularity
+    adapter: Adapter
+
+    @property
+    def coarseness(self) -> int:
+        return TEXT_GRANULARITIES.index(self.granularity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +164,15 @@ class Encoder:
         for unit in units:
             check_text(unit.text, unit.origin)
         contents = self._tokenizer.content_ids([unit.text for unit in units])
-        adapters = [
-            self._adapter(unit, len(content)) for unit, content in zip(units, contents, strict=True)
+        choices = [
+            self._choose(unit, len(content)) for unit, content in zip(units, contents, strict=True)
         ]
         if options.comparable:
-            adapters = self._comparable(adapters)
+            choices = self._comparable(choices)
         places: dict[Row, int] = {}
         parts, facts = [], []
-        for unit, content, adapter in zip(units, contents, adapters, strict=True):
+        for unit, content, choice in zip(units, contents, choices, strict=True):
+            adapter = choice.adapter
             pieces, truncated = self._cut(unit, content, adapter, options.long_text)
             rows = [
                 Row(self._tokenizer.with_specials(piece), adapter.row, options.normalize)
@@ -171,11 +185,17 @@ class Encoder:
                 )
             )
             tokens = len(rows[0]) if truncated else self._count(content)
-            facts.append(Facts(adapter.granularity, adapter.name, tokens, truncated))
+            facts.append(Facts(choice.granularity, adapter.name, tokens, truncated))
         return Prepared(tuple(places), tuple(parts), tuple(facts), options.normalize)
 
     def infer(self, rows: Sequence[Row]) -> Vectors:
-        """Run one batch through the model: (rows, dimension)."""
+        """Run one batch through the model: (rows, dimension); InferenceFailed, never fewer rows."""
+        vectors = self._infer(rows)
+        if len(vectors) != len(rows):
+            raise InferenceFailed(f"the model gave {len(vectors)} vectors for {len(rows)} rows")
+        return vectors
+
+    def _infer(self, rows: Sequence[Row]) -> Vectors:
         batch = self._tokenizer.pad(rows)
         if all(row.normalize for row in rows):
             return self._session.embed(batch)
@@ -189,9 +209,10 @@ class Encoder:
     def _count(self, content: tuple[int, ...]) -> int:
         return len(content) + self._tokenizer.special_count
 
-    def _adapter(self, unit: Unit, content_length: int) -> Adapter:
+    def _choose(self, unit: Unit, content_length: int) -> _Choice:
         if unit.adapter is not None:
-            return self.manifest.adapter(unit.adapter)
+            adapter = self.manifest.adapter(unit.adapter)
+            return _Choice(adapter.granularity, adapter)
         if unit.granularity is not None:
             return self._routed(unit.granularity)
         try:
@@ -202,18 +223,18 @@ class Encoder:
         # next coarser one that takes it, or else to the coarsest.
         coarser = TEXT_GRANULARITIES[TEXT_GRANULARITIES.index(granularity) :]
         needed = content_length + self._tokenizer.special_count
-        fitting = (g for g in coarser if needed <= self._routed(g).max_tokens)
-        return self._routed(next(fitting, TEXT_GRANULARITIES[-1]))
+        choices = [self._routed(one) for one in coarser]
+        fitting = (choice for choice in choices if needed <= choice.adapter.max_tokens)
+        return next(fitting, choices[-1])
 
-    def _routed(self, granularity: Granularity) -> Adapter:
-        return self.manifest.adapter(self.manifest.routing[granularity])
+    def _routed(self, granularity: Granularity) -> _Choice:
+        return _Choice(granularity, self.manifest.adapter(self.manifest.routing[granularity]))
 
-    def _comparable(self, adapters: list[Adapter]) -> list[Adapter]:
-        names = {adapter.name for adapter in adapters}
+    def _comparable(self, choices: list[_Choice]) -> list[_Choice]:
+        names = {choice.adapter.name for choice in choices}
         if all(self.manifest.is_comparable(one, other) for one in names for other in names):
-            return adapters
-        coarsest = max(adapters, key=lambda a: TEXT_GRANULARITIES.index(a.granularity))
-        return [coarsest] * len(adapters)
+            return choices
+        return [max(choices, key=lambda choice: choice.coarseness)] * len(choices)
 
     def _cut(
         self, unit: Unit, content: tuple[int, ...], adapter: Adapter, long_text: LongText

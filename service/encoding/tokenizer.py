@@ -96,10 +96,10 @@ class Tokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
-        if max(largest, manifest.tokenizer.pad_token_id) >= manifest.vocabulary_size:
+        if largest >= manifest.vocabulary_size:
             raise BundleError(
-                f"{where} has ids up to {largest} and pads with {manifest.tokenizer.pad_token_id}, "
-                f"but vocabulary_size is {manifest.vocabulary_size}"
+                f"{where} has ids up to {largest}, but vocabulary_size is "
+                f"{manifest.vocabulary_size}"
             )
         prefix, suffix = _special_tokens(tokenizer, where)
         for adapter in manifest.adapters:

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.alignment.matching import align_one_to_one
+from service.alignment.scoring import Score, cosine_similarities
+
+Floats = NDArray[np.float32]
+
+
+def _random(rng: np.random.Generator, count: int, dimension: int = 6) -> Floats:
+    vectors = rng.normal(size=(count, dimension)).astype(np.float32)
+    unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+@st.composite
+def two_lists(draw: st.DrawFn) -> tuple[Floats, Floats]:
+    """Unit vectors without and with duplicates, on both sides and across them."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    pool = _random(rng, draw(st.integers(1, 20)))
+    n, m = draw(st.integers(1, 15)), draw(st.integers(1, 15))
+    return pool[rng.integers(0, len(pool), n)], pool[rng.integers(0, len(pool), m)]
+
+
+def _reference(
+    sources: Floats, targets: Floats, score: Score, k: int
+) -> list[tuple[int, int, float]]:
+    """Artetxe and Schwenk's "max" retrieval, written down from the paper with plain loops."""
+    cosines = cosine_similarities(sources, targets).astype(float)
+    n, m = cosines.shape
+
+    def nearest(values: NDArray[np.float64], count: int) -> list[int]:
+        return sorted(range(len(values)), key=lambda i: (-values[i], i))[:count]
+
+    near_target = [nearest(cosines[i], k) for i in range(n)]
+    near_source = [nearest(cosines[:, j], k) for j in range(m)]
+    mean_source = [np.mean([cosines[i, j] for j in near_target[i]]) for i in range(n)]
+    mean_target = [np.mean([cosines[i, j] for i in near_source[j]]) for j in range(m)]
+
+    def value(i: int, j: int) -> float:
+        a = (mean_source[i] + mean_target[j]) / 2
+        if score is Score.COSINE:
+            return float(cosines[i, j])
+        if score is Score.MARGIN_DISTANCE:
+            return float(cosines[i, j] - a)
+        return float(cosines[i, j] / max(a, 1e-6))
+
+    candidates = set()
+    for i in range(n):
+        best = max(value(i, j) for j in near_target[i])
+        candidates |= {(i, j) for j in near_target[i] if value(i, j) == best}
+    for j in range(m):
+        best = max(value(i, j) for i in near_source[j])
+        candidates |= {(i, j) for i in near_source[j] if value(i, j) == best}
+    pairs, free_i, free_j = [], set(range(n)), set(range(m))
+    for i, j in sorted(candidates, key=lambda pair: (-value(*pair), pair)):
+        if i in free_i and j in free_j:
+            free_i.remove(i)
+            free_j.remove(j)
+            pairs.append((i, j, value(i, j)))
+    return pairs
+
+
+@pytest.mark.parametrize("score", Score)
+@pytest.mark.parametrize("seed", range(30))
+def test_pairs_are_those_of_the_paper(score: Score, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = _random(rng, int(rng.integers(1, 40)))
+    noise = _random(rng, len(targets))
+    mixed = targets + 0.7 * noise
+    sources = (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+    sources = sources[rng.permutation(len(sources))][: max(1, len(sources) - 3)]
+    alignment = align_one_to_one(sources, targets, score=score)
+    expected = _reference(sources, targets, score, 4)
+    assert [(p.source, p.target) for p in alignment.pairs] == [(i, j) for i, j, _ in expected]
+    np.testing.assert_allclose(
+        [p.score for p in alignment.pairs], [v for *_, v in expected], rtol=1e-4
+    )
+
+
+@given(two_lists(), st.sampled_from(Score), st.integers(1, 20))
+def test_every_text_is_in_one_pair_or_unaligned(
+    lists: tuple[Floats, Floats], score: Score, k: int
+) -> None:
+    sources, targets = lists
+    alignment = align_one_to_one(sources, targets, score=score, k=k)
+    used_sources = [pair.source for pair in alignment.pairs]
+    used_targets = [pair.target for pair in alignment.pairs]
+    assert sorted([*used_sources, *alignment.unaligned_source]) == list(range(len(sources)))
+    assert sorted([*used_targets, *alignment.unaligned_target]) == list(range(len(targets)))
+    assert list(alignment.unaligned_source) == sorted(alignment.unaligned_source)
+    scores = [pair.score for pair in alignment.pairs]
+    assert scores == sorted(scores, reverse=True)
+    assert np.isfinite(scores).all()
+    assert alignment.pairs  # the best proposal of all is always free
+    for pair in alignment.pairs:
+        expected = float(sources[pair.source] @ targets[pair.target])
+        assert pair.cosine == pytest.approx(expected, abs=1e-6)
+
+
+@given(two_lists(), st.sampled_from(Score), st.floats(-2, 3))
+def test_a_threshold_keeps_the_pairs_that_reach_it_and_no_others(
+    lists: tuple[Floats, Floats], score: Score, threshold: float
+) -> None:
+    everything = align_one_to_one(*lists, score=score)
+    kept = align_one_to_one(*lists, score=score, threshold=threshold)
+    assert list(kept.pairs) == [p for p in everything.pairs if p.score >= threshold]
+
+
+def test_translations_are_found_in_any_order() -> None:
+    rng = np.random.default_rng(5)
+    targets = _random(rng, 60, 64)
+    order = rng.permutation(60)
+    alignment = align_one_to_one(targets[order], targets)
+    assert {(p.source, p.target) for p in alignment.pairs} == set(enumerate(order.tolist()))
+
+
+def test_copies_of_a_text_pair_up_in_order() -> None:
+    rng = np.random.default_rng(1)
+    one, other = _random(rng, 2, 384)
+    alignment = align_one_to_one(np.stack([one, other, one, one]), np.stack([other, one, one]))
+    assert {(p.source, p.target) for p in alignment.pairs} == {(0, 1), (1, 0), (2, 2)}
+    assert alignment.unaligned_source == (3,)
+
+
+def test_copies_pair_up_as_far_as_k_reaches() -> None:
+    vectors = np.repeat(_random(np.random.default_rng(1), 1, 384), 5, axis=0)
+    alignment = align_one_to_one(vectors, vectors, k=3)
+    assert [(p.source, p.target) for p in alignment.pairs] == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_one_text_on_each_side_is_a_pair() -> None:
+    x, y = _random(np.random.default_rng(2), 2)
+    alignment = align_one_to_one(x[None], y[None])
+    assert [(p.source, p.target) for p in alignment.pairs] == [(0, 0)]
