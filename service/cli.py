@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import signal
 import socket
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 # Lines that are embedded together; enough for full batches, few enough to stream.
 _CHUNK_LINES = 1_024
 
+# Strings, because click shows and takes the names of an enumeration's members, not its values.
+_GRANULARITIES = ["auto", *map(str, TEXT_GRANULARITIES)]
+
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
 
@@ -68,7 +72,7 @@ def _threads_option(command: _Command) -> _Command:
 def _granularity_option(command: _Command) -> _Command:
     return click.option(
         "--granularity",
-        type=click.Choice(["auto", *TEXT_GRANULARITIES]),
+        type=click.Choice(_GRANULARITIES),
         default="auto",
         show_default=True,
         help="Which adapter reads the texts.",
@@ -81,8 +85,16 @@ def _skip_blank_option(command: _Command) -> _Command:
     )(command)
 
 
+def _finite(
+    context: click.Context, parameter: click.Parameter, value: float | None
+) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number")
+    return value
+
+
 @click.group(cls=_OneLineErrors)
-@click.version_option(package_name="polygrain", message="%(prog)s %(version)s")
+@click.version_option(package_name="polygrain", message="polygrain %(version)s")
 def main() -> None:
     """Embed and align text in many languages, one adapter for each granularity.
 
@@ -114,8 +126,10 @@ def serve(**given: object) -> None:
             "listening host=%s port=%d bundle=%s version=%s",
             *(host, port, manifest.name, manifest.version),
         )
-        _server(settings, encoder).run(sockets=[listener])
-        logger.info("stopped")
+        try:
+            _server(settings, encoder).run(sockets=[listener])
+        finally:
+            logger.info("stopped")
 
 
 def _server(settings: Settings, encoder: Encoder) -> uvicorn.Server:
@@ -160,8 +174,8 @@ def _bound_socket(settings: Settings) -> Iterator[socket.socket]:
 @click.option("--adapter", help="An adapter by name, instead of a granularity.")
 @click.option(
     "--long-text",
-    type=click.Choice([*LongText]),
-    default=LongText.WINDOW,
+    type=click.Choice([str(value) for value in LongText]),
+    default=str(LongText.WINDOW),
     show_default=True,
     help="What becomes of a text longer than its adapter takes.",
 )
@@ -274,8 +288,8 @@ def _write_header(file: IO[bytes], rows: int, dimension: int) -> None:
 @_granularity_option
 @click.option(
     "--score",
-    type=click.Choice([*Score]),
-    default=Score.MARGIN_RATIO,
+    type=click.Choice([str(value) for value in Score]),
+    default=str(Score.MARGIN_RATIO),
     show_default=True,
     help="What pairs are ranked by.",
 )
@@ -288,7 +302,8 @@ def _write_header(file: IO[bytes], rows: int, dimension: int) -> None:
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(-1e9, 1e9),  # which neither NaN nor infinity is within
+    type=float,
+    callback=_finite,
     help="Leave pairs with a lower score out.",
 )
 @_skip_blank_option

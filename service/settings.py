@@ -57,7 +57,8 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        origin = f"--{name}" if name in chosen else f"{ENV_PREFIX}{name.upper()}"
+        option = f"--{name.replace('_', '-')}"
+        origin = option if name in chosen else f"{ENV_PREFIX}{name.upper()}"
         came = repr(first["input"])[:100]
         reason = first["msg"][:1].lower() + first["msg"][1:]
         raise SettingsError(f"{origin} is {came}: {reason}") from None

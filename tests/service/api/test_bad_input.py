@@ -1,0 +1,223 @@
+"""Whatever is wrong with a request, one clear 4xx of one shape, and the service goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from httpx2 import Response
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.encoding.encoder import Encoder
+from service.settings import Settings
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(autouse=True)
+def _the_service_goes_on(client: TestClient) -> Iterator[None]:
+    yield
+    assert client.post("/embed", json={"inputs": "the cat"}).status_code == 200
+
+
+def _refused(response: Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert set(body) == {"error"}
+    error: dict[str, Any] = body["error"]
+    assert list(error) == ["type", "code", "message", "param"]
+    assert len(error["message"]) < 600
+    return error
+
+
+FIELDS = "inputs, granularity, adapter, normalize, long_text, encoding"
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "message"),
+    [
+        ({}, "inputs", f"field inputs is missing; the fields are {FIELDS}"),
+        ({"inputs": "a", "x" * 5_000: 1}, "x" * 100 + "…", f"the fields are {FIELDS}"),
+        ({"inputs": "a", "input": 1}, "input", "unknown field input; the fields are"),
+        ({"inputs": "a", "dimensions": 64}, "dimensions", "unknown field dimensions"),
+        ({"inputs": 5}, "inputs", "inputs is an integer; it must be a string, or a list of them"),
+        ({"inputs": None}, "inputs", "inputs is null; it must be a string"),
+        ({"inputs": {"a": 1}}, "inputs", "inputs is an object; it must be a string"),
+        ({"inputs": ["a", 5]}, "inputs[1]", "inputs[1] is an integer; it must be a string"),
+        ({"inputs": [["a"]]}, "inputs[0]", "inputs[0] is a list; it must be a string"),
+        ({"inputs": []}, "inputs", "inputs is an empty list; send at least one text"),
+        ({"inputs": ""}, "inputs", "inputs is '': an empty text has no vector"),
+        ({"inputs": ["a", " \n"]}, "inputs[1]", "an empty text has no vector"),
+        ({"inputs": ["a", "b\0c"]}, "inputs[1]", "NUL character"),
+        ({"inputs": "a", "granularity": "word"}, "granularity", "use one of auto, phrase, sent"),
+        ({"inputs": "a", "granularity": "y" * 9_999}, "granularity", "use one of auto, phrase"),
+        ({"inputs": "a", "granularity": 3}, "granularity", "granularity is 3; use one of auto"),
+        ({"inputs": ["a"], "granularity": ["chapter"]}, "granularity[0]", "is 'chapter'; use one"),
+        ({"inputs": ["a", "b"], "granularity": ["auto"]}, "granularity", "1 values for 2 inputs"),
+        ({"inputs": "a", "adapter": "none"}, "adapter", "use one of phrase, sentence, paragraph"),
+        ({"inputs": "a", "adapter": "word"}, "adapter", "use one of phrase, sentence, paragraph"),
+        (
+            {"inputs": "a", "adapter": "phrase", "granularity": "phrase"},
+            "granularity",
+            "adapter and granularity are both given",
+        ),
+        ({"inputs": "a", "encoding": "int8"}, "encoding", "'int8'; use one of float, base64"),
+        ({"inputs": "a", "encoding": "binary"}, "encoding", "use one of float, base64"),
+        ({"inputs": "a", "long_text": "cut"}, "long_text", "use one of window, truncate, error"),
+        ({"inputs": "a", "normalize": 1}, "normalize", "an integer; it must be true or false"),
+        ({"inputs": "a", "normalize": "true"}, "normalize", "a string; it must be true or false"),
+        ([], None, f"the body is a list; send an object with {FIELDS}"),
+        ("text", None, "the body is a string; send an object"),
+        (None, None, "the body is null; send an object"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_422_and_says_what_is(
+    client: TestClient, body: object, param: str | None, message: str
+) -> None:
+    content = json.dumps(body).encode()  # and not json=body, which sends nothing for None
+    error = _refused(client.post("/embed", content=content, headers=JSON), 422)
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_value")
+    assert error["param"] == param
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"inputs": "a"',
+        b'{"inputs": "a"} trailing',
+        b"{'inputs': 'a'}",
+        b'{"inputs": "\xff\xfe"}',
+        b'{"inputs": "a\x00b"}',
+        b'\x00{"inputs": "a"}',
+        b'{"inputs": "\\ud83d"}',
+        b'{"inputs": "\\ude00 low first"}',
+        b'{"inputs": "\\ud83d and text"}',
+        b'{"inputs": "\xed\xa0\x80"}',
+        b'{"inputs": ' + b"[" * 100_000,
+        '{"inputs": "a"}'.encode("utf-16"),
+    ],
+)
+def test_what_is_not_json_in_utf8_is_400(client: TestClient, body: bytes) -> None:
+    error = _refused(client.post("/embed", content=body, headers=JSON), 400)
+    assert error["code"] == "malformed_json"
+    assert "not JSON in UTF-8" in error["message"]
+    assert error["param"] is None
+
+
+def test_an_escaped_nul_and_a_surrogate_pair_are_what_they_stand_for(client: TestClient) -> None:
+    nul = client.post("/embed", content=b'{"inputs": "a\\u0000"}', headers=JSON)
+    assert "NUL" in _refused(nul, 422)["message"]
+    smile = client.post("/embed", content=b'{"inputs": "\\ud83d\\ude00"}', headers=JSON)
+    assert smile.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"],
+)
+def test_a_body_not_declared_as_json_is_415(client: TestClient, content_type: str | None) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    error = _refused(client.post("/embed", content=b'{"inputs": "a"}', headers=headers), 415)
+    assert "Content-Type: application/json" in error["message"]
+
+
+def test_a_body_of_millions_of_wrong_items_costs_one_error(client: TestClient) -> None:
+    body = b'{"inputs": [' + b"1," * 2_000_000 + b"1]}"
+    assert _refused(client.post("/embed", content=body, headers=JSON), 422)["param"] == "inputs[0]"
+
+
+def test_a_hundred_thousand_texts_are_413(client: TestClient) -> None:
+    error = _refused(client.post("/embed", json={"inputs": ["a"] * 100_000}), 413)
+    assert "has 100000 texts; at most 2048 are allowed (POLYGRAIN_MAX_ITEMS)" in error["message"]
+    assert error["param"] == "inputs"
+
+
+def test_a_text_of_two_megabytes_is_413_by_name(client: TestClient) -> None:
+    error = _refused(client.post("/embed", json={"inputs": ["a", "a" * 2_000_000]}), 413)
+    assert "inputs[1] has 2000000 characters; at most 100000 are allowed" in error["message"]
+    assert error["param"] == "inputs[1]"
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_over_the_limit_is_413(encoder: Encoder, chunked: bool) -> None:
+    settings = Settings(max_body_bytes=1_000)
+    body = b'{"inputs": "' + b"a" * 2_000 + b'"}'
+    content = iter([body[:500], body[500:]]) if chunked else body
+    with TestClient(create_app(settings, encoder)) as client:
+        error = _refused(client.post("/embed", content=content, headers=JSON), 413)
+        assert "larger than 1000 bytes (POLYGRAIN_MAX_BODY_BYTES)" in error["message"]
+        just = b'{"inputs": "a"}'.ljust(1_000)
+        assert client.post("/embed", content=just, headers=JSON).status_code == 200
+
+
+def test_more_tokens_than_the_queue_ever_holds_are_413(encoder: Encoder) -> None:
+    with TestClient(create_app(Settings(queue_tokens=100), encoder)) as client:
+        texts = [f"{a} {b} cat" for a in "abcdefg" for b in "abcdefg"]
+        error = _refused(client.post("/embed", json={"inputs": texts}), 413)
+        assert "POLYGRAIN_QUEUE_TOKENS" in error["message"]
+
+
+def test_limits_count_both_lists(encoder: Encoder) -> None:
+    with TestClient(create_app(Settings(max_items=3), encoder)) as client:
+        for path, names in (
+            ("/similarity", ("sources", "targets")),
+            ("/align", ("source", "target")),
+        ):
+            fits = {names[0]: ["a"], names[1]: ["b", "c"]}
+            assert client.post(path, json=fits).status_code == 200
+            error = _refused(client.post(path, json={**fits, names[0]: ["a", "d"]}), 413)
+            assert "has 4 texts" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param", "message"),
+    [
+        ("/similarity", {"sources": ["a"]}, "targets", "field targets is missing"),
+        ("/similarity", {"sources": [], "targets": ["a"]}, "sources", "sources is an empty list"),
+        ("/similarity", {"sources": "a", "targets": ["a"]}, "sources", "is a string; it must be a"),
+        ("/similarity", {"sources": ["a"], "targets": ["b", ""]}, "targets[1]", "empty text"),
+        ("/similarity", {"sources": ["a"], "targets": ["b"], "k": 4}, "k", "unknown field k"),
+        ("/align", {"source": ["a"], "target": []}, "target", "target is an empty list"),
+        ("/align", {"source": ["a\0"], "target": ["b"]}, "source[0]", "NUL"),
+        ("/align", {"source": ["a"], "target": ["b"], "level": "word"}, "level", "use one of text"),
+        ("/align", {"source": ["a"], "target": ["b"], "method": "x"}, "method", "one_to_one"),
+        ("/align", {"source": ["a"], "target": ["b"], "score": "x"}, "score", "margin_distance, c"),
+        ("/align", {"source": ["a"], "target": ["b"], "k": 0}, "k", "k is 0: input should be gr"),
+        ("/align", {"source": ["a"], "target": ["b"], "k": 1001}, "k", "k is 1001: input should"),
+        ("/align", {"source": ["a"], "target": ["b"], "k": 1.5}, "k", "an integer"),
+        ("/align", {"source": ["a"], "target": ["b"], "threshold": "1"}, "threshold", "a number"),
+        ("/align", {"source": ["a"], "target": ["b"], "granularity": ["auto"]}, "granularity", "a"),
+    ],
+)
+def test_the_other_requests_are_checked_alike(
+    client: TestClient, path: str, body: object, param: str, message: str
+) -> None:
+    error = _refused(client.post(path, json=body), 422)
+    assert error["param"] == param
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])
+def test_a_threshold_that_is_not_finite_is_refused(client: TestClient, number: bytes) -> None:
+    body = b'{"source": ["a"], "target": ["b"], "threshold": ' + number + b"}"
+    response = client.post("/align", content=body, headers=JSON)
+    assert _refused(response, 422)["param"] == "threshold"
+
+
+def test_an_unknown_path_and_method_have_the_same_shape(client: TestClient) -> None:
+    error = _refused(client.get("/nothing" + "x" * 3_000), 404)
+    assert error["code"] == "not_found"
+    assert "there is nothing at '/nothing" in error["message"]
+    assert _refused(client.post("/embed/", json={"inputs": "a"}), 404)
+    assert _refused(client.get("/docs/assets/none.js"), 404)
+    assert _refused(client.get("/%ff%00%ed%a0%80"), 404)
+    response = client.get("/embed")
+    error = _refused(response, 405)
+    assert error["message"] == "'/embed' does not take GET; use POST"
+    assert response.headers["Allow"] == "POST"

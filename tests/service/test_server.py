@@ -1,0 +1,285 @@
+"""The server as it runs: real sockets, real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+import uvicorn
+
+from models.bundle import Bundle
+from service.app import create_app
+from service.encoding.batching import Batcher
+from service.encoding.encoder import Encoder
+from service.encoding.session import Session, Vectors
+from service.encoding.tokenizer import Row, Tokenizer
+from service.settings import Settings
+from tests.fakes import PATIENCE_S, FailingSession, gated_encoder
+from tests.tiny_bundle import VOCABULARY
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def _serving(encoder: Encoder, settings: Settings) -> Iterator[str]:
+    """A uvicorn server in a thread, on a free port of the loopback; yields its address."""
+    config = uvicorn.Config(
+        create_app(settings, encoder), log_config=None, lifespan="on", http="httptools", ws="none"
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def _send(address: str, texts: list[str]) -> socket.socket:
+    """A connection on which an /embed request is on its way."""
+    host, port = address.split(":")
+    connection = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+    body = json.dumps({"inputs": texts, "adapter": "sentence"}).encode()
+    connection.sendall(
+        b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    return connection
+
+
+def _token(word: str) -> int:
+    return VOCABULARY[word]
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of rows in each request that has reached the queue."""
+    counts: list[int] = []
+    submit = Batcher.submit
+
+    async def counting(self: Batcher, rows: Sequence[Row]) -> Vectors:
+        counts.append(len(rows))
+        return await submit(self, rows)
+
+    monkeypatch.setattr(Batcher, "submit", counting)
+    return counts
+
+
+def test_work_of_a_client_that_leaves_never_reaches_the_model(
+    tiny_bundle: Bundle, caplog: pytest.LogCaptureFixture, submitted: list[int]
+) -> None:
+    encoder, session = gated_encoder(tiny_bundle)
+    caplog.set_level("INFO")
+    with _serving(encoder, Settings()) as address, ThreadPoolExecutor() as threads:
+        url = f"http://{address}/embed"
+        try:
+            first = threads.submit(httpx2.post, url, json={"inputs": "cat"}, timeout=PATIENCE_S)
+            assert session.entered.wait(PATIENCE_S)
+            leaver = _send(address, ["hund", "hund le"])
+            _wait_until(lambda: submitted == [1, 2])
+            stayer = threads.submit(httpx2.post, url, json={"inputs": "dog"}, timeout=PATIENCE_S)
+            _wait_until(lambda: submitted == [1, 2, 1])
+            leaver.close()
+            _wait_until(lambda: "status=499" in caplog.text)
+        finally:
+            session.gate.set()
+        assert first.result().status_code == 200
+        assert stayer.result().status_code == 200
+    seen = {token for row in session.rows for token in row}
+    assert _token("dog") in seen
+    assert _token("hund") not in seen
+
+
+def test_a_client_that_leaves_while_it_sends_disturbs_nobody(
+    encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with _serving(encoder, Settings()) as address:
+        host, port = address.split(":")
+        connection = socket.create_connection((host, int(port)))
+        connection.sendall(
+            b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 1000\r\n\r\n{"inputs": "'
+        )
+        connection.close()
+        _wait_until(lambda: "status=499" in caplog.text)
+        answer = httpx2.post(f"http://{address}/embed", json={"inputs": "cat"}, timeout=PATIENCE_S)
+        assert answer.status_code == 200
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_full_queue_is_429_with_the_time_to_wait(tiny_bundle: Bundle) -> None:
+    encoder, session = gated_encoder(tiny_bundle)
+    settings = Settings(queue_tokens=20)
+    with _serving(encoder, settings) as address, ThreadPoolExecutor() as threads:
+        url = f"http://{address}/embed"
+        body = {"inputs": ["the cat sat on the mat", "the dog"], "granularity": "sentence"}
+        try:
+            first = threads.submit(httpx2.post, url, json=body, timeout=PATIENCE_S)
+            assert session.entered.wait(PATIENCE_S)
+            refused = httpx2.post(url, json={**body, "inputs": "le big red chat sat on the mat"})
+        finally:
+            session.gate.set()
+        assert refused.status_code == 429
+        assert refused.json()["error"]["type"] == "overloaded_error"
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert first.result().status_code == 200
+        again = httpx2.post(url, json=body, timeout=PATIENCE_S)
+        assert again.status_code == 200
+
+
+def test_a_batch_that_fails_is_a_500_that_says_so_and_the_next_request_works(
+    tiny_bundle: Bundle,
+) -> None:
+    session = FailingSession(Session.open(tiny_bundle, 1), [_token("katze")])
+    encoder = Encoder(tiny_bundle, Tokenizer.open(tiny_bundle), session)
+    with _serving(encoder, Settings()) as address:
+        url = f"http://{address}/embed"
+        for _ in range(2):
+            failed = httpx2.post(url, json={"inputs": "katze"}, timeout=PATIENCE_S)
+            assert failed.status_code == 500
+            error = failed.json()["error"]
+            assert (error["type"], error["code"]) == ("internal_error", "inference_failed")
+            assert "the model failed on the batch" in error["message"]
+            assert "secret" not in failed.text
+            works = httpx2.post(url, json={"inputs": "cat"}, timeout=PATIENCE_S)
+            assert works.status_code == 200
+
+
+def test_a_body_over_the_limit_is_answered_although_it_is_not_read(encoder: Encoder) -> None:
+    with _serving(encoder, Settings(max_body_bytes=1_000)) as address:
+        url = f"http://{address}/embed"
+        body = b'{"inputs": "' + b"a" * 3_000_000 + b'"}'
+        headers = {"Content-Type": "application/json"}
+        with httpx2.Client(timeout=PATIENCE_S) as client:
+            for content in (body, iter([body[:500], body[500:]])):
+                assert client.post(url, content=content, headers=headers).status_code == 413
+            assert client.post(url, json={"inputs": "cat"}).status_code == 200
+
+
+class _Process:
+    """A `polygrain serve` of its own, that infers when told."""
+
+    def __init__(self, bundle: Bundle, *arguments: str) -> None:
+        self.lines: list[str] = []
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("POLYGRAIN_")}
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.service.stoppable_server", "serve"),
+                *("--port", "0", "--threads", "1", "--bundle", str(bundle.path)),
+                *arguments,
+            ],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.lines.extend(self.process.stderr)
+
+    def saw(self, text: str) -> bool:
+        return self.count(text) > 0
+
+    def count(self, text: str) -> int:
+        return sum(text in line for line in list(self.lines))
+
+    @property
+    def address(self) -> str:
+        _wait_until(lambda: self.saw("listening") or self.process.poll() is not None)
+        found = re.search(r"host=(\S+) port=(\d+)", "".join(self.lines))
+        assert found, self.lines
+        return f"{found[1]}:{found[2]}"
+
+    def infer_from_now_on(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()  # every read of a closed pipe returns at once
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        for pipe in (self.process.stdin, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.fixture
+def process(tiny_bundle: Bundle) -> Iterator[_Process]:
+    process = _Process(tiny_bundle)
+    yield process
+    process.end()
+
+
+def _accepts(address: str) -> bool:
+    host, port = address.split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_answers_what_was_accepted_and_exits_0(
+    process: _Process, number: signal.Signals
+) -> None:
+    address = process.address
+    with ThreadPoolExecutor() as threads:
+        url = f"http://{address}/embed"
+        answers = [
+            threads.submit(httpx2.post, url, json={"inputs": text}, timeout=PATIENCE_S)
+            for text in ("cat", "The dog sat.", "le chat. The dog sat.")
+        ]
+        try:
+            _wait_until(lambda: process.count("accepted") == 3 and process.saw("inference"))
+            process.process.send_signal(number)
+            _wait_until(lambda: not _accepts(address))
+            assert not any(answer.done() for answer in answers)
+        finally:
+            process.infer_from_now_on()
+        assert [answer.result().status_code for answer in answers] == [200] * 3
+    assert process.process.wait(PATIENCE_S) == 0
+    _wait_until(lambda: process.saw("stopped"))
+    assert not process.saw("Traceback")
+
+
+def test_a_port_in_use_is_one_line(tiny_bundle: Bundle) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = _Process(tiny_bundle, "--port", port)
+        try:
+            assert process.process.wait(PATIENCE_S) == 1
+        finally:
+            process.end()
+    assert process.lines == [
+        f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; "
+        "choose another with --host and --port\n"
+    ]
