@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from models.bundle import Bundle, Granularity
+from training import adapters, export
+from training.errors import TrainingError
+from training.evaluation.embedder import Embedder
+from training.export import Identity, parity_sample, store_in_half
+from training.recipe import Recipe
+from training.trainer import Corpus, train
+
+CARD = "# Tiny $version\n\n$scores\n\n$pairs\n\nParity $parity, costs $$0.\n"
+
+
+@pytest.fixture(scope="module", params=["bert", "xlmr", "bert-half"])
+def run(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    corpus_folder: Path,
+    evaluation_folder: Path,
+) -> Path:
+    """A finished run of three adapters, on each family and on a half-stored backbone."""
+    family, _, half = request.param.partition("-")
+    folder = tmp_path_factory.mktemp(request.param)
+    recipe = f"""
+backbone = "{request.getfixturevalue(f"{family}_folder")}"
+half_weights = {"true" if half else "false"}
+reduction_factor = 4
+languages = ["de", "fr", "ja", "th", "ru", "ar", "hi", "ko", "zh", "tr"]
+"""
+    for granularity in ("phrase", "sentence", "paragraph"):
+        recipe += f"""
+[adapters.{granularity}]
+granularity = "{granularity}"
+max_tokens = 48
+steps = 12
+batch_pairs = 16
+learning_rate = 0.05
+"""
+    (folder / "recipe.toml").write_text(recipe)
+    corpus = Corpus(corpus_folder, evaluation_folder)
+    train(Recipe.read(folder / "recipe.toml"), corpus, folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Identity:
+    (tmp_path / "card.md").write_text(CARD)
+    return Identity("tiny", "0.1.0", tmp_path / "card.md")
+
+
+def test_a_run_becomes_a_bundle_that_agrees_with_torch(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    error = export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
+    assert error <= 1e-5
+    bundle = Bundle.open(tmp_path / "b")
+    manifest = bundle.manifest
+    assert [each.name for each in manifest.adapters] == ["phrase", "sentence", "paragraph"]
+    assert manifest.routing == {
+        Granularity(name): name for name in ("phrase", "sentence", "paragraph")
+    }
+    assert (manifest.dimension, manifest.languages[:2]) == (32, ("en", "de"))
+    assert manifest.comparable == ()
+    assert manifest.provenance["parity_max_abs_error"] == error
+    card = bundle.file("MODEL_CARD.md").read_text()
+    assert card.startswith("# Tiny 0.1.0\n\nNot measured yet.\n")
+    assert "| phrase | 600 | " in card
+    assert card.endswith("costs $0.\n")
+    kinds = {tensor.data_type for tensor in onnx.load(str(bundle.graph())).graph.initializer}
+    assert (TensorProto.FLOAT16 in kinds) == json.loads((run / "run.json").read_text())["recipe"][
+        "half_weights"
+    ]
+
+
+def test_embeddings_are_unit_rows_and_tokens_pool_to_them(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
+    session = onnxruntime.InferenceSession(
+        str(Bundle.open(tmp_path / "b").graph()), providers=["CPUExecutionProvider"]
+    )
+    mask = np.array([[1, 1, 1, 0], [1, 1, 1, 1]])
+    feed = {
+        "input_ids": np.full((2, 4), 5),
+        "attention_mask": mask,
+        "adapter_ids": np.array([0, 2]),
+    }
+    embedding, tokens = session.run(["embedding", "tokens"], feed)
+    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-6)
+    for row in range(2):
+        mean = tokens[row, mask[row] == 1].mean(axis=0)
+        np.testing.assert_allclose(embedding[row], mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_swapped_adapters_fail_the_export_and_write_nothing(
+    run: Path,
+    corpus_folder: Path,
+    identity: Identity,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = adapters.stack
+    monkeypatch.setattr(adapters, "stack", lambda model, names: honest(model, names[::-1]))
+    with pytest.raises(TrainingError, match=r"off by .* at most 1e-05"):
+        export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_pooling_that_counts_padding_fails_the_export(
+    run: Path,
+    corpus_folder: Path,
+    identity: Identity,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def over_padding(
+        self: export.StackedEncoder, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self._selection.ids = rows
+        tokens = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return torch.nn.functional.normalize(tokens.mean(1), dim=-1), tokens
+
+    monkeypatch.setattr(export.StackedEncoder, "forward", over_padding)
+    monkeypatch.setattr(onnx.checker, "check_model", lambda *args, **kwargs: None)
+    with pytest.raises(TrainingError, match="off by"):
+        export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
+
+
+def test_the_evaluator_sees_each_adapter_and_the_plain_backbone(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
+    embedder = Embedder.open(tmp_path / "b", threads=1)
+    texts = ["rot grün", "maison", "赤い 緑 青い", "maison"]
+    recipe = Recipe.model_validate(json.loads((run / "run.json").read_text())["recipe"])
+    reference = export._trained(recipe, run)
+    for name in (None, "phrase", "sentence", "paragraph"):
+        adapters.select(reference.model, name)
+        with torch.no_grad():
+            rows = reference.tokenize(texts, 48)
+            expected = np.concatenate([export._embed_alone(reference, row) for row in rows])
+        np.testing.assert_allclose(embedder.embed(texts, name), expected, atol=1e-5)
+
+
+def test_an_unfinished_run_is_not_exported(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    finished = run / "paragraph" / "adapter.safetensors"
+    hidden = finished.with_suffix(".hidden")
+    finished.rename(hidden)
+    try:
+        with pytest.raises(TrainingError, match="paragraph is not finished"):
+            export.export(run, tmp_path / "b", identity, {})
+    finally:
+        hidden.rename(finished)
+
+
+def test_a_card_with_an_unknown_placeholder_is_refused(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    identity.card_template.write_text("$version $typo")
+    with pytest.raises(TrainingError, match="bad placeholder 'typo'; use version"):
+        export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
+
+
+def test_the_parity_sample_needs_enough_languages(run: Path, corpus_folder: Path) -> None:
+    sample = parity_sample(run, corpus_folder, languages=10, total=200)
+    assert [len(texts) for texts in sample.values()] == [20] * 10
+    with pytest.raises(TrainingError, match="needs texts in 11 languages"):
+        parity_sample(run, corpus_folder, languages=11)
+
+
+def test_only_lossless_weights_are_halved_and_the_result_is_the_same() -> None:
+    rng = np.random.default_rng(0)
+    exact = rng.normal(size=(64, 64)).astype(np.float16).astype(np.float32)
+    inexact = rng.normal(size=(64, 64)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "exact"], ["h"]),
+            helper.make_node("MatMul", ["h", "inexact"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])],
+        [numpy_helper.from_array(exact, "exact"), numpy_helper.from_array(inexact, "inexact")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    x = {"x": rng.normal(size=(1, 64)).astype(np.float32)}
+
+    def run(model: onnx.ModelProto) -> np.ndarray:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        result: np.ndarray = session.run(None, x)[0]
+        return result
+
+    before, size = run(model), model.ByteSize()
+    store_in_half(model)
+    np.testing.assert_array_equal(run(model), before)
+    kinds = sorted(tensor.data_type for tensor in model.graph.initializer)
+    assert kinds == [TensorProto.FLOAT, TensorProto.FLOAT16]
+    assert model.ByteSize() < size - 8000

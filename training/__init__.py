@@ -1,0 +1,1 @@
+"""Training: corpora, a frozen backbone with adapters, objectives, evaluation, export."""

@@ -1,0 +1,114 @@
+"""The frozen multilingual encoder under the adapters, with its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer
+
+from training.errors import TrainingError
+
+Attention = Literal["sdpa", "eager"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A Hugging Face encoder whose weights never change, and its tokenizer."""
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    pad_token_id: int
+    max_positions: int
+    source: str
+
+    @classmethod
+    def open(cls, source: str, half_weights: bool, attention: Attention = "sdpa") -> Backbone:
+        """Load an encoder from a folder or by hub name, frozen, in evaluation mode and float32.
+
+        `half_weights` rounds every weight to the nearest float16 value, so that the exported graph
+        can store them in half the space and still compute what was trained, to the bit.
+        `attention` is "eager" for export and "sdpa", the faster, for everything else.
+
+        Raises TrainingError where there is no such encoder or its tokenizer has no fast form.
+        """
+        try:
+            model: Any = AutoModel.from_pretrained(
+                source, attn_implementation=attention, dtype=torch.float32
+            )
+            tokenizer: Any = AutoTokenizer.from_pretrained(source)
+        except (OSError, ValueError, KeyError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise TrainingError(f"no encoder at {source!r}: {first_line}") from None
+        if not tokenizer.is_fast:
+            raise TrainingError(f"{source}: the tokenizer has no fast form (tokenizer.json)")
+        if tokenizer.pad_token_id is None:
+            raise TrainingError(f"{source}: the tokenizer has no padding token")
+        if getattr(model, "pooler", None) is not None:
+            # Pooling is a masked mean over the last layer; the pooler would be dead weight.
+            model.pooler = None
+        if half_weights:
+            _round_to_half(model, source)
+        model.requires_grad_(False)
+        model.eval()
+        backend: Tokenizer = tokenizer.backend_tokenizer
+        backend.no_padding()
+        backend.no_truncation()
+        return cls(model, backend, tokenizer.pad_token_id, _max_positions(model), source)
+
+    @property
+    def dimension(self) -> int:
+        """The width of a vector."""
+        return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    def tokenize(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+        """Token ids per text, special tokens included, cut to `max_tokens`."""
+        self.tokenizer.enable_truncation(max_tokens)
+        try:
+            encodings = self.tokenizer.encode_batch_fast(list(texts))
+            return [encoding.ids for encoding in encodings]
+        finally:
+            self.tokenizer.no_truncation()
+
+    def pad(self, rows: Sequence[Sequence[int]], to: int | None = None) -> tuple[Tensor, Tensor]:
+        """Ids and mask, both int64 (rows, tokens), filled up to the longest row or to `to`."""
+        width = max(map(len, rows)) if to is None else to
+        ids = torch.full((len(rows), width), self.pad_token_id, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row)
+            mask[index, : len(row)] = 1
+        return ids, mask
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the token states that the mask keeps: (rows, tokens, dim) → (rows, dim)."""
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1)
+
+
+def _round_to_half(model: nn.Module, source: str) -> None:
+    for name, parameter in model.named_parameters():
+        rounded = parameter.data.half().float()
+        if not torch.isfinite(rounded).all():
+            raise TrainingError(f"{source}: {name} does not fit float16; use half_weights = false")
+        parameter.data = rounded
+
+
+def _max_positions(model: Any) -> int:  # noqa: ANN401 - transformers carries no types
+    positions = model.config.max_position_embeddings
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    # RoBERTa-like models count positions from the padding index on.
+    offset = getattr(table, "padding_idx", None)
+    return int(positions if offset is None else positions - offset - 1)
+
+
+def folder_of(source: str) -> Path | None:
+    """The folder of a backbone that is on disk; None for a hub name."""
+    path = Path(source)
+    return path if path.is_dir() else None

@@ -1,0 +1,1 @@
+"""Corpora: from files of translations to the pairs that a training step sees."""

@@ -1,0 +1,1 @@
+"""Evaluation of a bundle on held-out test sets, by the protocols of the published work."""

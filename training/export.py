@@ -1,0 +1,328 @@
+"""Export a finished run to a bundle: one ONNX graph with all adapters, checked against torch."""
+
+from __future__ import annotations
+
+import json
+import string
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from models.bundle import Pooling, Precision, write
+from training import adapters
+from training.backbone import Backbone, masked_mean
+from training.corpora.sampling import load_pairs
+from training.errors import TrainingError
+from training.evaluation.table import as_markdown
+from training.recipe import Recipe
+from training.trainer import fingerprint, finished_adapter, read_run
+
+OPSET = 18
+PARITY_LIMIT = 1e-5
+GRAPH_NAME = "encoder.onnx"
+# Smaller tensors are not worth a Cast node each.
+_HALF_MIN_ELEMENTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How a bundle names itself, and what it says of its vectors."""
+
+    name: str
+    version: str
+    # A Markdown file; `$version`, `$scores`, `$pairs` and `$parity` in it are filled in.
+    card_template: Path
+    # What `polygrain-train evaluate --out` wrote; None for a bundle that is not measured yet.
+    scores: Path | None = None
+
+
+class StackedEncoder(nn.Module):
+    """The whole graph: ids, mask and adapter of each row → unit embeddings and token states."""
+
+    def __init__(self, model: nn.Module, selection: adapters.Selection) -> None:
+        super().__init__()
+        self.model = model
+        self._selection = selection
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, adapter_ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(rows, tokens), (rows, tokens), (rows,) → (rows, dim), (rows, tokens, dim)."""
+        self._selection.ids = adapter_ids
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        tokens = output.last_hidden_state
+        return normalize(masked_mean(tokens, attention_mask), dim=-1), tokens
+
+
+def export(
+    run: Path, target: Path, identity: Identity, texts: Mapping[str, Sequence[str]]
+) -> float:
+    """Write the bundle of a finished run to `target` and return the parity error.
+
+    `texts` holds real texts by language. The graph must agree with the AdapterHub model on all of
+    them, through every adapter, in mixed batches and at every padding: the largest absolute
+    difference of an embedding may be `PARITY_LIMIT`. Raises TrainingError, and writes nothing,
+    where it is more, or where an adapter of the run is not finished.
+    """
+    record = read_run(run)
+    recipe = Recipe.model_validate(record["recipe"])
+    names = list(recipe.adapters)
+    for name in names:
+        if not finished_adapter(run, name).exists():
+            raise TrainingError(f"{run}: adapter {name} is not finished; train on, then export")
+    reference = _trained(recipe, run)
+    stacked = _trained(recipe, run)
+    if record["backbone_sha256"] != _backbone_sha256(recipe):
+        raise TrainingError(f"{recipe.backbone} is not the backbone that {run} was trained on")
+    encoder = StackedEncoder(stacked.model, adapters.stack(stacked.model, names)).eval()
+    with tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / GRAPH_NAME
+        _write_graph(encoder, stacked, len(names), graph, recipe.half_weights)
+        error = parity(graph, reference, recipe, texts)
+        if error > PARITY_LIMIT:
+            raise TrainingError(
+                f"the graph is off by {error:.1e} from torch; at most {PARITY_LIMIT:.0e} may pass"
+            )
+        manifest = _manifest(recipe, record, reference, identity, error)
+        files: dict[str, Path | bytes] = {
+            GRAPH_NAME: graph,
+            "tokenizer.json": stacked.tokenizer.to_str().encode(),
+            "MODEL_CARD.md": _model_card(identity, manifest).encode(),
+        }
+        write(target, manifest, files)
+    return error
+
+
+def parity(
+    graph: Path, reference: Backbone, recipe: Recipe, texts: Mapping[str, Sequence[str]]
+) -> float:
+    """The largest absolute difference between the graph's embeddings and the AdapterHub model's.
+
+    The reference encodes each text alone, without padding, through one adapter. The graph sees
+    the same texts (a) in batches of one adapter, (b) in batches whose rows take the adapters in
+    turn, both padded to the longest, and (c) one text at every padding up to 16 extra tokens.
+    """
+    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    names = list(recipe.adapters)
+    everything = [text for pool in texts.values() for text in pool]
+    worst = 0.0
+    expected: dict[str, np.ndarray[Any, Any]] = {}
+    rows: dict[str, list[list[int]]] = {}
+    for name in names:
+        adapters.select(reference.model, name)
+        rows[name] = reference.tokenize(everything, recipe.adapters[name].max_tokens)
+        with torch.no_grad():
+            expected[name] = np.concatenate([_embed_alone(reference, row) for row in rows[name]])
+
+    def difference(batch: Sequence[tuple[str, int]], width: int | None = None) -> float:
+        ids, mask = reference.pad([rows[name][index] for name, index in batch], width)
+        adapter_ids = np.array([names.index(name) for name, _ in batch], dtype=np.int64)
+        feed = {
+            "input_ids": ids.numpy(),
+            "attention_mask": mask.numpy(),
+            "adapter_ids": adapter_ids,
+        }
+        (actual,) = session.run(["embedding"], feed)
+        wanted = np.stack([expected[name][index] for name, index in batch])
+        return float(np.abs(actual - wanted).max())
+
+    turns = [names[index % len(names)] for index in range(len(everything))]
+    mixed = list(zip(turns, range(len(everything)), strict=True))
+    for batch in [*([(name, i) for i in range(len(everything))] for name in names), mixed]:
+        for start in range(0, len(batch), 16):
+            worst = max(worst, difference(batch[start : start + 16]))
+    for name in names:
+        length = len(rows[name][0])
+        for width in range(length, length + 17):
+            worst = max(worst, difference([(name, 0)], width))
+    return worst
+
+
+def parity_sample(
+    run: Path, corpus: Path, languages: int = 10, total: int = 200
+) -> dict[str, list[str]]:
+    """About `total` texts of `corpus` for `parity`, in equal parts from the run's first languages,
+    of all the run's granularities, spread over length.
+
+    Raises TrainingError where the corpus has too few languages of the run.
+    """
+    recipe = Recipe.model_validate(read_run(run)["recipe"])
+    pools: dict[str, list[str]] = {}
+    for granularity in {plan.granularity for plan in recipe.adapters.values()}:
+        for language, pairs in load_pairs(
+            corpus, granularity, recipe.languages, frozenset()
+        ).items():
+            pools.setdefault(language, []).extend(pair.other for pair in pairs)
+    filled = [language for language in recipe.languages if pools[language]][:languages]
+    if len(filled) < languages:
+        raise TrainingError(
+            f"the parity check needs texts in {languages} languages of the run; "
+            f"{corpus} has them in {len(filled)}"
+        )
+    share = -(-total // languages)
+    sample = {}
+    for language in filled:
+        pool = sorted(set(pools[language]), key=lambda text: (len(text), text))
+        sample[language] = [pool[i] for i in np.linspace(0, len(pool) - 1, share).astype(int)]
+    return sample
+
+
+def _trained(recipe: Recipe, run: Path) -> Backbone:
+    backbone = Backbone.open(recipe.backbone, recipe.half_weights, attention="eager")
+    adapters.attach(backbone.model, list(recipe.adapters), recipe.reduction_factor)
+    for name in recipe.adapters:
+        adapters.load_weights(backbone.model, name, adapters.load(finished_adapter(run, name)))
+    backbone.model.eval()
+    return backbone
+
+
+def _backbone_sha256(recipe: Recipe) -> str:
+    return fingerprint(Backbone.open(recipe.backbone, recipe.half_weights))
+
+
+def _embed_alone(backbone: Backbone, row: Sequence[int]) -> np.ndarray[Any, Any]:
+    ids, mask = backbone.pad([row])
+    states = backbone.model(input_ids=ids, attention_mask=mask).last_hidden_state
+    vector: np.ndarray[Any, Any] = normalize(masked_mean(states, mask), dim=-1).numpy()
+    return vector
+
+
+def _write_graph(
+    encoder: StackedEncoder, backbone: Backbone, adapter_count: int, file: Path, half: bool
+) -> None:
+    rows = backbone.tokenize(["one text", "another, rather longer, text"], 16)
+    ids, mask = backbone.pad(rows)
+    adapter_ids = torch.arange(len(rows)) % adapter_count
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracer warns of every Python branch in the library; parity is checked afterwards.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            encoder,
+            (ids, mask, adapter_ids),
+            str(file),
+            input_names=["input_ids", "attention_mask", "adapter_ids"],
+            output_names=["embedding", "tokens"],
+            dynamic_axes={
+                "input_ids": {0: "batch", 1: "tokens"},
+                "attention_mask": {0: "batch", 1: "tokens"},
+                "adapter_ids": {0: "batch"},
+                "embedding": {0: "batch"},
+                "tokens": {0: "batch", 1: "tokens"},
+            },
+            opset_version=OPSET,
+            # The tracing exporter: its raw graph runs as fast as a fused one once the runtime has
+            # optimised it, and the other one clashes with an output named `embedding`.
+            dynamo=False,
+        )
+    model = onnx.load(str(file))
+    if half:
+        store_in_half(model)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(file))
+
+
+def store_in_half(model: onnx.ModelProto) -> None:
+    """Store every large float32 weight that float16 holds exactly as float16 and a Cast, in place.
+
+    The runtime folds the Cast at load, so what is computed does not change by a bit.
+    """
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if values.size < _HALF_MIN_ELEMENTS or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _manifest(
+    recipe: Recipe, record: dict[str, Any], backbone: Backbone, identity: Identity, error: float
+) -> dict[str, Any]:
+    routing: dict[str, str] = {}
+    for name, plan in recipe.adapters.items():
+        routing.setdefault(str(plan.granularity), name)
+    provenance = {
+        "backbone": {
+            "source": recipe.backbone,
+            "sha256": record["backbone_sha256"],
+            "half_weights": recipe.half_weights,
+        },
+        "recipe": record["recipe"],
+        "pairs": {key.removeprefix("pairs."): n for key, n in record.items() if "pairs." in key},
+        "versions": record["versions"],
+        "parity_max_abs_error": error,
+    }
+    return {
+        "name": identity.name,
+        "version": identity.version,
+        "dimension": backbone.dimension,
+        "vocabulary_size": backbone.tokenizer.get_vocab_size(),
+        "languages": ("en", *recipe.languages),
+        "pooling": Pooling.MEAN,
+        "adapters": [
+            {
+                "name": name,
+                "granularity": plan.granularity,
+                "row": row,
+                "max_tokens": plan.max_tokens,
+            }
+            for row, (name, plan) in enumerate(recipe.adapters.items())
+        ],
+        "routing": routing,
+        # Each adapter learns its own space here; nothing measured says that they share one.
+        "comparable": (),
+        "graphs": {Precision.FLOAT32: GRAPH_NAME},
+        "tokenizer": {"file": "tokenizer.json", "pad_token_id": backbone.pad_token_id},
+        "model_card": "MODEL_CARD.md",
+        "scores": _scores(identity),
+        "calibration": None,
+        "provenance": provenance,
+    }
+
+
+def _scores(identity: Identity) -> dict[str, Any]:
+    if identity.scores is None:
+        return {}
+    scores: dict[str, Any] = json.loads(identity.scores.read_text(encoding="utf-8"))
+    return scores
+
+
+def _model_card(identity: Identity, manifest: dict[str, Any]) -> str:
+    scores, provenance = manifest["scores"], manifest["provenance"]
+    pairs = [
+        f"| {name} | {sum(by.values()):,} | {min(by, key=by.get)} {min(by.values()):,} |"
+        for name, by in provenance["pairs"].items()
+    ]
+    values = {
+        "version": identity.version,
+        "scores": as_markdown(scores["by_language"]) if scores else "Not measured yet.",
+        "pairs": "\n".join(["| adapter | pairs | rarest language |", "|---|---|---|", *pairs]),
+        "parity": f"{provenance['parity_max_abs_error']:.1e}",
+    }
+    template = identity.card_template.read_text(encoding="utf-8")
+    try:
+        return string.Template(template).substitute(values)
+    except (KeyError, ValueError) as error:
+        raise TrainingError(
+            f"{identity.card_template}: bad placeholder {error}; use {', '.join(values)}"
+        ) from None

@@ -1,0 +1,85 @@
+"""A recipe: everything that decides what a training run computes, in one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.bundle import TEXT_GRANULARITIES, Granularity, Name
+from training.errors import TrainingError
+from training.objectives import Direction
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AdapterRecipe(_Value):
+    """How one adapter is trained."""
+
+    granularity: Granularity
+    # Longest text in tokens, special ones included; longer texts are cut in training.
+    max_tokens: Annotated[int, Field(ge=3)]
+    steps: Positive
+    batch_pairs: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    direction: Direction = Direction.ONE_WAY
+    # Another adapter of the recipe whose trained weights this one starts from.
+    start_from: Name | None = None
+
+
+class Recipe(_Value):
+    """A run: one backbone, one corpus, one or more adapters in the order they are trained."""
+
+    backbone: str
+    # Round the backbone to float16 values first, so that the bundle stores half the bytes.
+    half_weights: bool = False
+    reduction_factor: Annotated[float, Field(ge=1)] = 16
+    languages: Annotated[tuple[str, ...], Field(min_length=1)]
+    language_exponent: Annotated[float, Field(ge=0, le=1)] = 0.5
+    excluded_sources: tuple[str, ...] = ()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    # Padded tokens that one forward pass may hold: bounds memory, changes no result.
+    chunk_tokens: Positive = 8192
+    seed: int = 1
+    adapters: Annotated[dict[Name, AdapterRecipe], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        trained: set[str] = set()
+        for name, adapter in self.adapters.items():
+            if adapter.granularity not in TEXT_GRANULARITIES:
+                raise ValueError(f"adapter {name}: granularity {adapter.granularity} has no pairs")
+            if adapter.start_from is not None and adapter.start_from not in trained:
+                raise ValueError(
+                    f"adapter {name} starts from {adapter.start_from}, which is not trained before"
+                )
+            trained.add(name)
+        return self
+
+    @classmethod
+    def read(cls, file: Path, **overrides: object) -> Recipe:
+        """Read a recipe from TOML; values of `overrides` that are not None replace its own.
+
+        Raises TrainingError, with one line per wrong field.
+        """
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise TrainingError(f"recipe {file} cannot be read: {error}") from None
+        values |= {key: value for key, value in overrides.items() if value is not None}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}"
+                for fault in error.errors()
+            )
+            raise TrainingError(f"recipe {file}: {faults}") from None
