@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     # Tokens of all requests that are accepted and not yet answered.
     queue_tokens: Positive = 500_000
     # Tokens of one batch, padding included.
-    batch_tokens: Positive = 4_096
+    batch_tokens: Positive = 1_024
     # How long a stopping server works on what it accepted.
     shutdown_timeout_s: Positive = 60
 

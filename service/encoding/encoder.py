@@ -142,7 +142,7 @@ class Encoder:
         return self.bundle.manifest
 
     def encode(
-        self, units: Sequence[Unit], options: Options | None = None, *, batch_tokens: int = 4_096
+        self, units: Sequence[Unit], options: Options | None = None, *, batch_tokens: int = 1_024
     ) -> Encoded:
         """Embed `units` in this thread: float32 vectors (units, dimension), and facts of each.
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.encoding.batching import (
-    FREE_PADDING_TOKENS,
     PADDING_SHARE,
     Batcher,
     TokenLedger,
@@ -37,13 +36,17 @@ def test_batches_keep_the_budget_and_hold_little_padding(lengths: list[int], bud
         sizes = [lengths[index] for index in batch]
         padded, real = max(sizes) * len(sizes), sum(sizes)
         assert padded <= budget or len(batch) == 1
-        assert padded - real <= max(FREE_PADDING_TOKENS, real * PADDING_SHARE)
+        assert padded - real <= budget * PADDING_SHARE
 
 
 @given(lengths_lists, budgets)
 def test_batches_go_from_short_to_long(lengths: list[int], budget: int) -> None:
     ordered = [lengths[index] for batch in plan_batches(lengths, budget) for index in batch]
     assert ordered == sorted(lengths)
+
+
+def test_a_little_padding_is_taken_to_save_a_batch() -> None:
+    assert plan_batches([10, 12, 11, 60], 320) == [[0, 2, 1], [3]]
 
 
 def test_rows_of_one_length_fill_their_batches() -> None:
