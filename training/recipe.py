@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.bundle import TEXT_GRANULARITIES, Granularity, Name
+from training.corpora.tsv import ANCHOR
 from training.errors import TrainingError
 from training.objectives import Direction
 
@@ -53,6 +54,8 @@ class Recipe(_Value):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if ANCHOR in self.languages or len(set(self.languages)) != len(self.languages):
+            raise ValueError(f"languages: name each once, without {ANCHOR}, which all pair with")
         trained: set[str] = set()
         for name, adapter in self.adapters.items():
             if adapter.granularity not in TEXT_GRANULARITIES:

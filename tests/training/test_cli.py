@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from models.bundle import Bundle
-from tests.training.conftest import RecipeWriter
+from tests.tiny_training import RecipeWriter
 from training import cli as program
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.conftest import RecipeWriter
+from tests.tiny_training import RecipeWriter
 from training import adapters, trainer
 from training.backbone import Backbone
 from training.errors import TrainingError
@@ -183,6 +183,7 @@ def test_an_adapter_longer_than_the_backbone_is_refused(
     ("old", "new", "message"),
     [
         ("steps = 6", "steps = 0", "adapters.phrase.steps"),
+        ('["de"', '["en"', "without en, which all pair with"),
         ("half_weights", "halve_weights", "halve_weights: Extra inputs"),
         ('granularity = "phrase"', 'granularity = "word"', "granularity word has no pairs"),
         ("temperature = 0.05", 'start_from = "paragraph"', "which is not trained before"),

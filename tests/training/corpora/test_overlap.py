@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.conftest import PAIRS_HEADER, sentence, write_xz
+from tests.tiny_training import PAIRS_HEADER, sentence, write_xz
 from training.corpora.overlap import evaluation_texts, fingerprint, fingerprints, without_overlap
 from training.corpora.tsv import Pair
 from training.errors import TrainingError

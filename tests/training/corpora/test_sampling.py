@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.bundle import Granularity
-from tests.training.conftest import LANGUAGES
+from tests.tiny_training import LANGUAGES
 from training.corpora.overlap import evaluation_texts, fingerprint, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
 from training.corpora.tsv import Pair

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from models.bundle import Granularity
-from tests.training.conftest import PAIRS_HEADER, write_xz
+from tests.tiny_training import PAIRS_HEADER, write_xz
 from training.corpora.tsv import Pair, corpus_files, read_pairs
 from training.errors import TrainingError
 

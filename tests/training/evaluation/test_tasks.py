@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tests.training.conftest import PAIRS_HEADER, write_xz
+from tests.tiny_training import PAIRS_HEADER, write_xz
 from training.errors import TrainingError
 from training.evaluation import tasks
 from training.evaluation.tasks import TATOEBA_LANGUAGES, Scores

@@ -1,0 +1,182 @@
+"""Tiny encoders of two families, a tiny corpus and tiny test sets, all written to disk here."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    PreTrainedTokenizerFast,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
+
+LANGUAGES = ("de", "fr", "ja", "th", "ru", "ar", "hi", "ko", "zh", "tr")
+_WORDS = {
+    language: words
+    for language, *words in map(
+        str.split,
+        """\
+en red green blue small large old new quiet house river stone letter bridge garden
+de rot grün blau klein groß alt neu still Haus Fluss Stein Brief Brücke Garten
+fr rouge vert bleu petit grand vieux neuf calme maison fleuve pierre lettre pont
+ja 赤い 緑 青い 小さな 大きな 古い 新しい 静か 家 川 石 手紙 橋 庭
+th แดง เขียว น้ำเงิน เล็ก ใหญ่ เก่า ใหม่ เงียบ บ้าน แม่น้ำ หิน จดหมาย สะพาน สวน
+ru красный зелёный синий малый большой старый новый тихий дом река камень письмо
+ar أحمر أخضر أزرق صغير كبير قديم جديد هادئ بيت نهر حجر رسالة جسر حديقة
+hi लाल हरा नीला छोटा बड़ा पुराना नया शांत घर नदी पत्थर पत्र पुल बगीचा
+ko 빨간 초록 파란 작은 큰 오래된 새로운 조용한 집 강 돌 편지 다리 정원
+zh 红 绿 蓝 小 大 旧 新 静 房子 河 石头 信 桥 花园
+tr kırmızı yeşil mavi küçük büyük eski yeni sessiz ev nehir taş mektup köprü
+""".splitlines(),
+    )
+}
+
+
+def sentence(language: str, number: int, length: int) -> str:
+    """A made-up text of `length` words; texts of one number are translations of each other."""
+    words = _WORDS[language]
+    return " ".join(
+        words[(number * 7 + place * 5 + number // 3) % len(words)] for place in range(length)
+    )
+
+
+def _all_texts() -> list[str]:
+    return [sentence(language, number, 6) for language in _WORDS for number in range(60)]
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers with a WordPiece tokenizer trained on the tiny corpus."""
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(_all_texts(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair=None, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def xlmr_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random XLM-R of two layers with a Unigram tokenizer, its padding token at row 1."""
+    folder = tmp_path_factory.mktemp("tiny-xlmr")
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(_all_texts(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair=None, special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", cls_token="<s>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=66,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+    XLMRobertaModel(config).save_pretrained(folder)
+    return folder
+
+
+def write_xz(file: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Write rows as a TSV file, xz-compressed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with lzma.open(file, "wt", encoding="utf-8", newline="\n") as out:
+        out.writelines("\t".join(row) + "\n" for row in rows)
+
+
+PAIRS_HEADER = ("source", "granularity", "id", "lang_a", "lang_b", "text_a", "text_b")
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 phrases, sentences and paragraphs in ten languages, aligned with English."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rows: list[Sequence[str]] = [PAIRS_HEADER]
+    for granularity, length in (("phrase", 2), ("sentence", 6), ("paragraph", 20)):
+        for language in LANGUAGES:
+            for number in range(60):
+                english = f"{sentence('en', number, length)} {number}"
+                other = f"{sentence(language, number, length)} {number}"
+                row = ("made", granularity, f"{granularity}.{number}", "en", language)
+                rows.append((*row, english, other))
+    write_xz(folder / "made.pairs.tsv.xz", rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def evaluation_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest folder of test sets: one pair, whose English is number 5 of the corpus."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    planted = f"{sentence('en', 5, 6)} 5".upper() + "!"
+    row = ("held-out", "sentence", "x.1", "en", "de", planted, "Nirgends sonst")
+    write_xz(folder / "held_out.pairs.tsv.xz", [PAIRS_HEADER, row])
+    return folder
+
+
+RecipeWriter = Callable[..., Path]
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path) -> RecipeWriter:
+    """A function that writes a recipe of three tiny adapters for a backbone folder."""
+
+    def write(backbone: Path, steps: int = 6, half_weights: bool = False) -> Path:
+        text = f"""
+backbone = "{backbone}"
+half_weights = {str(half_weights).lower()}
+reduction_factor = 4
+languages = [{", ".join(f'"{language}"' for language in LANGUAGES)}]
+"""
+        for granularity, max_tokens in (("phrase", 16), ("sentence", 32), ("paragraph", 48)):
+            text += f"""
+[adapters.{granularity}]
+granularity = "{granularity}"
+max_tokens = {max_tokens}
+steps = {steps}
+batch_pairs = 16
+learning_rate = 0.02
+temperature = 0.05
+"""
+        file = tmp_path / "recipe.toml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
