@@ -136,7 +136,7 @@ def test_wrong_usage_of_embed_is_exit_2(bundle: Bundle, arguments: list[str], me
 def test_align_writes_pairs_best_first(bundle: Bundle, tmp_path: Path) -> None:
     sources = ["The cat sat on the mat.", "red\tdog sat big.", "le chat on the mat."]
     targets = ["hund.", "le chat on the mat.", "The cat sat, on the mat.", "red dog sat big."]
-    (tmp_path / "a.txt").write_text("\n\n".join(sources) + "\n")
+    (tmp_path / "a.txt").write_text("\ufeff" + "\n\n".join(sources) + "\n")  # a BOM is no text
     (tmp_path / "b.txt").write_text("\n".join(targets) + "\n")
     result = _run("align", tmp_path / "a.txt", tmp_path / "b.txt", "--skip-blank")
     assert result.exit_code == 0, result.output

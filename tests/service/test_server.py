@@ -180,6 +180,17 @@ def test_a_body_over_the_limit_is_answered_although_it_is_not_read(encoder: Enco
             assert client.post(url, json={"inputs": "cat"}).status_code == 200
 
 
+def test_a_body_declared_too_large_is_refused_before_it_is_sent(encoder: Encoder) -> None:
+    with _serving(encoder, Settings()) as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+            connection.sendall(
+                b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 1000000000\r\n\r\n"
+            )
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 413 ")
+
+
 class _Process:
     """A `polygrain serve` of its own, that infers when told."""
 

@@ -103,11 +103,13 @@ def test_every_text_is_in_one_pair_or_unaligned(
         assert pair.cosine == pytest.approx(expected, abs=1e-6)
 
 
-@given(two_lists(), st.sampled_from(Score), st.floats(-2, 3))
+@given(two_lists(), st.sampled_from(Score), st.data())
 def test_a_threshold_keeps_the_pairs_that_reach_it_and_no_others(
-    lists: tuple[Floats, Floats], score: Score, threshold: float
+    lists: tuple[Floats, Floats], score: Score, data: st.DataObject
 ) -> None:
     everything = align_one_to_one(*lists, score=score)
+    exact = st.sampled_from([pair.score for pair in everything.pairs])
+    threshold = data.draw(exact | st.floats(-2, 3))
     kept = align_one_to_one(*lists, score=score, threshold=threshold)
     assert list(kept.pairs) == [p for p in everything.pairs if p.score >= threshold]
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from httpx2 import Response
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 
+from service.api.schemas import EmbedRequest
 from service.app import create_app
 from service.encoding.encoder import Encoder
 from service.settings import Settings
@@ -130,6 +132,9 @@ def test_a_body_not_declared_as_json_is_415(client: TestClient, content_type: st
 def test_a_body_of_millions_of_wrong_items_costs_one_error(client: TestClient) -> None:
     body = b'{"inputs": [' + b"1," * 2_000_000 + b"1]}"
     assert _refused(client.post("/embed", content=body, headers=JSON), 422)["param"] == "inputs[0]"
+    with pytest.raises(ValidationError) as caught:
+        EmbedRequest.model_validate_json(b'{"inputs": [1, 1, 1]}')
+    assert caught.value.error_count() == 1
 
 
 def test_a_hundred_thousand_texts_are_413(client: TestClient) -> None:

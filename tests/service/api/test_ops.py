@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from models.bundle import Bundle
 from service.api.schemas import AlignRequest, EmbedRequest, RequestModel, SimilarityRequest
 from service.app import create_app
-from service.encoding.encoder import Encoder
+from service.encoding.encoder import Encoder, Engine, Unit
 from service.settings import Settings
+from tests.fakes import PATIENCE_S, gated_encoder
 
 
 def test_probes(client: TestClient) -> None:
@@ -33,6 +36,28 @@ def test_after_shutdown_it_is_not_ready(encoder: Encoder) -> None:
     with TestClient(app) as client:
         assert client.get("/readyz").status_code == 200
     assert TestClient(app).get("/readyz").status_code == 503
+
+
+def test_shutdown_ends_what_was_accepted_first(tiny_bundle: Bundle) -> None:
+    encoder, session = gated_encoder(tiny_bundle)
+
+    async def open_once_stopping(engine: Engine) -> None:
+        while engine.ready:
+            await asyncio.sleep(0)
+        session.gate.set()
+
+    async def scenario() -> None:
+        app = create_app(Settings(), encoder)
+        async with app.router.lifespan_context(app):
+            engine = app.state.service.engine
+            accepted = asyncio.create_task(engine.encode([Unit("the cat", "inputs")]))
+            assert await asyncio.to_thread(session.entered.wait, PATIENCE_S)
+            opener = asyncio.create_task(open_once_stopping(engine))
+        assert accepted.done()
+        assert len((await accepted).vectors) == 1
+        await opener
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
 
 
 def test_info_tells_the_bundle_and_the_limits(client: TestClient) -> None:
