@@ -22,7 +22,7 @@ _LOGGED_PATH_CHARACTERS = 100
 
 @dataclass(slots=True)
 class Work:
-    """How much a request asked for; its handler fills it in."""
+    """How much a request asked for, and how much was done; its handler counts."""
 
     items: int = 0
     tokens: int = 0
@@ -37,10 +37,11 @@ def configure_logging(level: str) -> None:
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-def count(request: Request, *, items: int, tokens: int) -> None:
-    """Put the size of a request's work into its log line."""
+def count(request: Request, *, items: int = 0, tokens: int = 0) -> None:
+    """Add to the size of a request's work in its log line; items before they can fail."""
     work: Work = request.state.work
-    work.items, work.tokens = items, tokens
+    work.items += items
+    work.tokens += tokens
 
 
 def request_id(request: Request) -> str:

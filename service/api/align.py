@@ -35,9 +35,10 @@ async def align(request: Request) -> Response:
     body = await read(request, AlignRequest, service.settings)
     lists = {"source": body.source, "target": body.target}
     sources, targets = units_of(lists, body.granularity, service.settings)
+    count(request, items=len(sources) + len(targets))
     work = service.engine.encode(sources + targets, Options(comparable=True))
     encoded = await unless_gone(request, work)
-    count(request, items=len(encoded.facts), tokens=encoded.tokens)
+    count(request, tokens=encoded.tokens)
     alignment = await asyncio.to_thread(_align, encoded, len(sources), body)
     return json_response(
         {**common_json(service, encoded), **_answer(alignment, encoded, len(sources))}

@@ -36,9 +36,10 @@ async def embed(request: Request) -> Response:
     service = service_of(request)
     body = await read(request, EmbedRequest, service.settings)
     units = _units(body, service.engine.encoder.manifest, service.settings)
+    count(request, items=len(units))
     options = Options(LongText(body.long_text), body.normalize)
     encoded = await unless_gone(request, service.engine.encode(units, options))
-    count(request, items=len(units), tokens=encoded.tokens)
+    count(request, tokens=encoded.tokens)
     return json_response(_answer(encoded, service.engine.encoder.manifest, body.encoding))
 
 

@@ -30,9 +30,10 @@ async def similarity(request: Request) -> Response:
     body = await read(request, SimilarityRequest, service.settings)
     lists = {"sources": body.sources, "targets": body.targets}
     sources, targets = units_of(lists, body.granularity, service.settings)
+    count(request, items=len(sources) + len(targets))
     work = service.engine.encode(sources + targets, Options(comparable=True))
     encoded = await unless_gone(request, work)
-    count(request, items=len(encoded.facts), tokens=encoded.tokens)
+    count(request, tokens=encoded.tokens)
     cut = len(sources)
     vectors = encoded.vectors
     scores = await asyncio.to_thread(cosine_similarities, vectors[:cut], vectors[cut:])

@@ -157,6 +157,7 @@ def test_each_request_is_one_line_without_its_texts(
         lines[0],
     )
     assert "status=422" in lines[1]
+    assert "items=1 tokens=0" in lines[1]
     assert "secretword" not in caplog.text
 
 
