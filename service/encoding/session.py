@@ -109,14 +109,27 @@ class Session:
             raise InferenceFailed("the model gave a number that is not finite")
 
     def _warm_up(self, bundle: Bundle, where: str) -> None:
-        """Every adapter once, so that the first request is quick and a short stack is refused."""
-        pad = bundle.manifest.tokenizer.pad_token_id
-        for row in range(self._adapter_count):
-            ids = np.full((1, 3), pad, np.int64)
+        """Every adapter once at its full length, so that the first request is quick.
+
+        It also finds what the ports do not tell: a stack with too few adapters, a model with too
+        few positions, and states whose mean is not the vector, which `normalize: false` relies on.
+        """
+        manifest = bundle.manifest
+        # No padding token: models that count positions leave those out.
+        token = (manifest.tokenizer.pad_token_id + 1) % manifest.vocabulary_size
+        for adapter in manifest.adapters:
+            ids = np.full((1, adapter.max_tokens), token, np.int64)
+            batch = Batch(ids, np.ones_like(ids), np.array([adapter.row], np.int64))
             try:
-                self.embed_with_tokens(Batch(ids, np.ones_like(ids), np.array([row], np.int64)))
+                embedding, states = self.embed_with_tokens(batch)
             except InferenceFailed as error:
-                raise BundleError(f"{where}: adapter row {row}: {error.message}") from None
+                raise BundleError(f"{where}: adapter {adapter.name}: {error.message}") from None
+            mean = states[0].mean(axis=0)
+            if not np.allclose(mean / np.linalg.norm(mean), embedding[0], atol=1e-3):
+                raise BundleError(
+                    f"{where}: adapter {adapter.name}: embedding is not the normalised mean of "
+                    "tokens, as pooling promises"
+                )
 
 
 def _check_ports(session: onnxruntime.InferenceSession, dimension: int, where: str) -> None:

@@ -99,6 +99,35 @@ def _short_stack(model: onnx.ModelProto) -> None:
             tensor.CopyFrom(numpy_helper.from_array(WEIGHTS[tensor.name][:3], tensor.name))
 
 
+def _few_positions(model: onnx.ModelProto) -> None:
+    """Add a weight for each of 31 positions to x; the longest adapter takes 32."""
+    positions = np.zeros((1, 31, 1), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(positions, "positions"))
+    model.graph.node[0].output[0] = "table_rows"
+    new = [
+        helper.make_node("Shape", ["input_ids"], ["length"], start=1, end=2),
+        helper.make_node("Squeeze", ["length"], ["count_"]),
+        helper.make_node("Range", ["zero_", "count_", "one_"], ["places"]),
+        helper.make_node("Gather", ["positions", "places"], ["place_rows"], axis=1),
+        helper.make_node("Add", ["table_rows", "place_rows"], ["x"]),
+    ]
+    for name, value in (("zero_", 0), ("one_", 1)):
+        scalar = numpy_helper.from_array(np.array(value, np.int64), name)
+        model.graph.initializer.append(scalar)
+    nodes = [model.graph.node[0], *new, *model.graph.node[1:]]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _other_states(model: onnx.ModelProto) -> None:
+    """Give the states before the adapter as `tokens`."""
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = {"tokens": "adapted", "h": "tokens"}.get(name, name)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -107,7 +136,9 @@ def _short_stack(model: onnx.ModelProto) -> None:
         (_fix_batch, r"input input_ids is tensor\(int64\)\[1, 'tokens'\]; the format asks for"),
         (_drop_tokens, "its outputs are embedding; the format asks for embedding, tokens"),
         (_double_precision, r"output embedding is tensor\(double\)"),
-        (_short_stack, "adapter row 3: the model failed"),
+        (_short_stack, "adapter paragraph: the model failed"),
+        (_few_positions, "adapter paragraph: the model failed"),
+        (_other_states, "embedding is not the normalised mean of tokens"),
     ],
 )
 def test_a_graph_that_breaks_the_contract_is_refused_in_one_line(
