@@ -1,6 +1,6 @@
 """How often, and how fast, the granularity router is right on text that it was not tuned on.
 
-    python -m benchmarks.router --data ../shared/data
+    python -m benchmarks.router --data DATA
 
 prints the table per language, the confusion table, what was set aside and why, and the time per
 text. docs/routing.md says how to read it. `--fit` fits the weights that

@@ -194,7 +194,10 @@ def _translated(error: ErrorDetails, model: type[RequestModel]) -> PolygrainErro
     """A validation error of pydantic in this API's words."""
     kind, value = error["type"], error["input"]
     if kind == "json_invalid":
-        return MalformedRequest(f"the body is not JSON in UTF-8: {error['ctx']['error']}")
+        reason = error["ctx"]["error"]
+        # What the parser says of half a surrogate pair tells nobody what is wrong.
+        hint = "; escapes from \\ud800 to \\udfff stand in pairs" if "hex escape" in reason else ""
+        return MalformedRequest(f"the body is not JSON in UTF-8: {reason}{hint}")
     param = _path(error["loc"])
     fields = ", ".join(model.model_fields)
     if kind == "extra_forbidden":

@@ -112,6 +112,12 @@ def test_what_is_not_json_in_utf8_is_400(client: TestClient, body: bytes) -> Non
     assert error["param"] is None
 
 
+@pytest.mark.parametrize("half", [b"\\ud83d", b"\\ude00 low first", b"\\ud83d and text"])
+def test_half_a_surrogate_pair_is_named(client: TestClient, half: bytes) -> None:
+    response = client.post("/embed", content=b'{"inputs": "' + half + b'"}', headers=JSON)
+    assert "\\ud800 to \\udfff stand in pairs" in _refused(response, 400)["message"]
+
+
 def test_an_escaped_nul_and_a_surrogate_pair_are_what_they_stand_for(client: TestClient) -> None:
     nul = client.post("/embed", content=b'{"inputs": "a\\u0000"}', headers=JSON)
     assert "NUL" in _refused(nul, 422)["message"]
