@@ -4,7 +4,7 @@
 
 prints the table per language, the confusion table, what was set aside and why, and the time per
 text. docs/routing.md says how to read it. `--fit` fits the weights that
-`service/encoding/granularity.py` carries, on the training part only.
+`service/encoding/routing/weights.py` carries, on the training part only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ import click
 import numpy as np
 
 from models.bundle import TEXT_GRANULARITIES, Granularity
-from service.encoding import granularity as router
+from service.encoding.granularity import route
+from service.encoding.routing.markless import sentence_features, several_features
+from service.encoding.routing.scripts import Script, script_of
 
 PHRASE, SENTENCE, PARAGRAPH = TEXT_GRANULARITIES
 
@@ -355,28 +357,26 @@ def _even_weights(rows: Sequence[Row], phrases_per_sentence: float = 1.0) -> lis
 
 
 def fit_weights(rows: Sequence[Row]) -> str:
-    """The tables `_WEIGHTS` and `_SEVERAL_WEIGHTS` of the router, as Python, fitted on `rows`."""
-    by_script: dict[router.Script, list[Row]] = defaultdict(list)
+    """The tables of the router's weights, as Python, fitted on `rows`."""
+    by_script: dict[Script, list[Row]] = defaultdict(list)
     for row in without_final_mark(rows):
-        by_script[router.script_of(row.text)].append(row)
-    lines = ["_WEIGHTS: dict[Script, dict[str, float]] = {"]
-    for script in router.Script:
+        by_script[script_of(row.text)].append(row)
+    lines = ["SENTENCE_WEIGHTS: dict[Script, dict[str, float]] = {"]
+    for script in Script:
         fitted_on = by_script[script]
         weights = logistic_regression(
-            [router.features(row.text, script) for row in fitted_on],
+            [sentence_features(row.text, script) for row in fitted_on],
             [row.label is SENTENCE for row in fitted_on],
-            _even_weights(
-                fitted_on, 1.0 if script is router.Script.SOUTHEAST else PHRASES_PER_SENTENCE
-            ),
+            _even_weights(fitted_on, 1.0 if script is Script.SOUTHEAST else PHRASES_PER_SENTENCE),
         )
         lines.append(f"    Script.{script.name}: {weights!r},")
     thai = [row for row in rows if row.language == "th" and row.label is not PHRASE]
     several = logistic_regression(
-        [router.several_features(row.text) for row in thai],
+        [several_features(row.text) for row in thai],
         [row.label is PARAGRAPH for row in thai],
         _even_weights(thai),
     )
-    return "\n".join([*lines, "}", f"_SEVERAL_WEIGHTS: dict[str, float] = {several!r}"])
+    return "\n".join([*lines, "}", f"SEVERAL_WEIGHTS: dict[str, float] = {several!r}"])
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -386,7 +386,7 @@ Confusion = Counter[tuple[Granularity, Granularity]]
 
 def confuse(rows: Iterable[Row]) -> Confusion:
     """How many rows of each true class were routed to each class."""
-    return Counter((row.label, router.route(row.text)) for row in rows)
+    return Counter((row.label, route(row.text)) for row in rows)
 
 
 def recall(confusion: Confusion, label: Granularity) -> float:
@@ -448,7 +448,7 @@ def print_sources(rows: Sequence[Row]) -> None:
 def print_errors(rows: Sequence[Row], count: int) -> None:
     wrong: dict[tuple[str, Granularity, Granularity], list[Row]] = defaultdict(list)
     for row in rows:
-        if (routed := router.route(row.text)) != row.label:
+        if (routed := route(row.text)) != row.label:
             wrong[row.language, row.label, routed].append(row)
     for (language, label, routed), group in wrong.items():
         click.echo(f"\n{language}: {len(group)} {label} routed to {routed}")
@@ -476,7 +476,7 @@ def time_per_text(texts: Sequence[str], repeats: int = 15) -> tuple[float, float
     for _ in range(repeats):
         start = time.perf_counter()
         for text in texts:
-            router.route(text)
+            route(text)
         passes.append((time.perf_counter() - start) / len(texts) * 1e6)
     return statistics.median(passes), min(passes), max(passes)
 

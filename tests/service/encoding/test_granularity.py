@@ -7,13 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.bundle import TEXT_GRANULARITIES, Granularity
-from service.encoding.granularity import (
-    MAX_SENTENCE_CHARACTERS,
-    Script,
-    features,
-    route,
-    script_of,
-)
+from service.encoding.granularity import route
+from service.encoding.routing.markless import sentence_features
+from service.encoding.routing.scripts import MAX_SENTENCE_CHARACTERS, Script, script_of
 from service.errors import InvalidInput
 
 NAMES_WITH_STOPS = [
@@ -293,7 +289,7 @@ def test_the_script_of_most_of_the_text_counts(text: str, script: Script) -> Non
 def test_a_text_without_a_mark_is_judged_by_what_it_shows(
     text: str, script: Script, shown: set[str]
 ) -> None:
-    assert set(features(text, script)) == shown
+    assert set(sentence_features(text, script)) == shown
 
 
 visible = st.text(min_size=1).filter(lambda text: bool(text.strip()))
