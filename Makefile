@@ -39,7 +39,8 @@ fix: dev ## format the code and repair what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: data dev ## run the benchmarks over a folder of corpora (DATA=FOLDER)
+bench: data dev ## run the benchmarks, some of them over a folder of corpora (DATA=FOLDER)
+	$(BIN)/python -m benchmarks.adapters
 	$(BIN)/python -m benchmarks.router --data '$(DATA)'
 
 data:

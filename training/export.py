@@ -111,7 +111,8 @@ def parity(
 
     The reference encodes each text alone, without padding, through one adapter. The graph sees
     the same texts (a) in batches of one adapter, (b) in batches whose rows take the adapters in
-    turn, both padded to the longest, and (c) one text at every padding up to 16 extra tokens.
+    turn, both padded to the longest, and (c) one text with every amount of padding up to the
+    longest input of the adapter.
     """
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     names = list(recipe.adapters)
@@ -143,8 +144,7 @@ def parity(
         for start in range(0, len(batch), 16):
             worst = max(worst, difference(batch[start : start + 16]))
     for name in names:
-        length = len(rows[name][0])
-        for width in range(length, length + 17):
+        for width in range(len(rows[name][0]), recipe.adapters[name].max_tokens + 1):
             worst = max(worst, difference([(name, 0)], width))
     return worst
 

@@ -1,0 +1,38 @@
+"""A benchmark compares what it says it compares."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.adapters import _inputs, _session, main, with_one_adapter
+from models.bundle import Bundle
+
+
+def test_the_fixed_graph_is_the_first_adapter_for_all_rows(tiny_bundle: Bundle) -> None:
+    graph = onnx.load(str(tiny_bundle.graph()))
+    feed = _inputs(5, 4, tiny_bundle.manifest.vocabulary_size, 3)
+    mixed = _session(graph, 1).run(["embedding"], feed)[0]
+    adapter_ids = feed.pop("adapter_ids")
+    fixed = _session(with_one_adapter(graph), 1).run(["embedding"], feed)[0]
+    np.testing.assert_allclose(fixed[adapter_ids == 0], mixed[adapter_ids == 0], atol=1e-6)
+    assert np.abs(fixed[adapter_ids != 0] - mixed[adapter_ids != 0]).max() > 1e-3
+
+
+def test_a_graph_without_adapters_is_refused(tiny_bundle: Bundle) -> None:
+    fixed = with_one_adapter(onnx.load(str(tiny_bundle.graph())))
+    with pytest.raises(ValueError, match="no gather takes adapter_ids"):
+        with_one_adapter(fixed)
+
+
+def test_it_prints_a_row_for_each_shape(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.adapters.SHAPES", ((1, 4), (2, 8)))
+    arguments = ["--bundle", str(tiny_bundle.path), "--rounds", "3", "--threads", "1"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    lines = result.output.splitlines()
+    assert lines[0].startswith("tiny ")
+    assert [line.split(" |")[0] for line in lines[3:]] == ["| 1 x 4", "| 2 x 8"]
