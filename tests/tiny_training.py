@@ -17,6 +17,8 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from training.trainer import Corpus
+
 LANGUAGES = ("de", "fr", "ja", "th", "ru", "ar", "hi", "ko", "zh", "tr")
 _WORDS = {
     language: words
@@ -149,6 +151,12 @@ def evaluation_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     row = ("held-out", "sentence", "x.1", "en", "de", planted, "Nirgends sonst")
     write_xz(folder / "held_out.pairs.tsv.xz", [PAIRS_HEADER, row])
     return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(corpus_folder: Path, evaluation_folder: Path) -> Corpus:
+    """The tiny corpus, and the test sets to be kept out of it."""
+    return Corpus(corpus_folder, evaluation_folder)
 
 
 RecipeWriter = Callable[..., Path]

@@ -7,6 +7,7 @@ module (residuals, layer norms, non-linearity) stays the library's, so both comp
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ def attach(model: nn.Module, names: Sequence[str], reduction_factor: float) -> N
 
     Raises TrainingError where AdapterHub does not know the model's architecture.
     """
+    # It warns of inactive adapters each time one is selected, from inside the selection.
+    logging.getLogger("adapters.model_mixin").setLevel(logging.ERROR)
     try:
         adapters.init(model)
     except ValueError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,8 +25,6 @@ _EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: all cores]")
 def cli(threads: int | None) -> None:
     """Train adapters on a frozen encoder, export and evaluate bundles."""
-    # It warns of inactive adapters each time one is selected, from inside the selection.
-    logging.getLogger("adapters.model_mixin").setLevel(logging.ERROR)
     # Here and not at import: these libraries take seconds to load, and --help must not wait.
     if threads is not None:
         import torch

@@ -81,8 +81,8 @@ def export(
     for name in names:
         if not finished_adapter(run, name).exists():
             raise TrainingError(f"{run}: adapter {name} is not finished; train on, then export")
-    reference = _trained(recipe, run)
-    stacked = _trained(recipe, run)
+    reference = trained(recipe, run)
+    stacked = trained(recipe, run)
     if record["backbone_sha256"] != _backbone_sha256(recipe):
         raise TrainingError(f"{recipe.backbone} is not the backbone that {run} was trained on")
     encoder = StackedEncoder(stacked.model, adapters.stack(stacked.model, names)).eval()
@@ -178,7 +178,8 @@ def parity_sample(
     return sample
 
 
-def _trained(recipe: Recipe, run: Path) -> Backbone:
+def trained(recipe: Recipe, run: Path) -> Backbone:
+    """The backbone of a finished run with its trained adapters, as AdapterHub computes them."""
     backbone = Backbone.open(recipe.backbone, recipe.half_weights, attention="eager")
     adapters.attach(backbone.model, list(recipe.adapters), recipe.reduction_factor)
     for name in recipe.adapters:

@@ -36,14 +36,9 @@ def recipe(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Recip
 
 
 @pytest.fixture(scope="module")
-def run(
-    recipe: Recipe,
-    corpus_folder: Path,
-    evaluation_folder: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def run(recipe: Recipe, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("end-to-end") / "run"
-    train(recipe, Corpus(corpus_folder, evaluation_folder), folder)
+    train(recipe, corpus, folder)
     return folder
 
 
@@ -75,7 +70,7 @@ def test_a_mixed_request_gives_each_text_the_vector_that_it_has_alone_in_torch(
     answer = client.post("/embed", json=body)
     assert answer.status_code == 200, answer.text
     data = answer.json()["data"]
-    reference = export._trained(recipe, run)
+    reference = export.trained(recipe, run)
     for text, granularity, item in zip(texts, granularities, data, strict=True):
         assert item["adapter"] == granularity
         served = np.array(item["embedding"])

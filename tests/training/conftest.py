@@ -2,10 +2,18 @@
 
 from tests.tiny_training import (
     bert_folder,
+    corpus,
     corpus_folder,
     evaluation_folder,
     write_recipe,
     xlmr_folder,
 )
 
-__all__ = ["bert_folder", "corpus_folder", "evaluation_folder", "write_recipe", "xlmr_folder"]
+__all__ = [
+    "bert_folder",
+    "corpus",
+    "corpus_folder",
+    "evaluation_folder",
+    "write_recipe",
+    "xlmr_folder",
+]

@@ -25,8 +25,7 @@ CARD = "# Tiny $version\n\n$scores\n\n$pairs\n\nParity $parity, costs $$0.\n"
 def run(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    corpus_folder: Path,
-    evaluation_folder: Path,
+    corpus: Corpus,
 ) -> Path:
     """A finished run of three adapters, on each family and on a half-stored backbone."""
     family, _, half = request.param.partition("-")
@@ -47,7 +46,6 @@ batch_pairs = 16
 learning_rate = 0.05
 """
     (folder / "recipe.toml").write_text(recipe)
-    corpus = Corpus(corpus_folder, evaluation_folder)
     train(Recipe.read(folder / "recipe.toml"), corpus, folder / "run")
     return folder / "run"
 
@@ -143,7 +141,7 @@ def test_the_evaluator_sees_each_adapter_and_the_plain_backbone(
     embedder = Embedder.open(tmp_path / "b", threads=1)
     texts = ["rot grün", "maison", "赤い 緑 青い", "maison"]
     recipe = Recipe.model_validate(json.loads((run / "run.json").read_text())["recipe"])
-    reference = export._trained(recipe, run)
+    reference = export.trained(recipe, run)
     for name in (None, "phrase", "sentence", "paragraph"):
         adapters.select(reference.model, name)
         with torch.no_grad():

@@ -58,14 +58,13 @@ def test_chunks_change_no_vector(bert_folder: Path) -> None:
 
 def test_every_adapter_learns_and_leaves_its_files(
     bert_folder: Path,
-    corpus_folder: Path,
-    evaluation_folder: Path,
+    corpus: Corpus,
     write_recipe: RecipeWriter,
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
     recipe = Recipe.read(write_recipe(bert_folder, steps=41))
-    train(recipe, Corpus(corpus_folder, evaluation_folder), run)
+    train(recipe, corpus, run)
     for name in ("phrase", "sentence", "paragraph"):
         metrics = _metrics(run, name)
         assert [line["step"] for line in metrics] == [0, 10, 20, 30, 40]
@@ -99,15 +98,13 @@ trainer.train(Recipe.read(recipe), trainer.Corpus(corpus, evaluation), run)
 
 def test_a_run_killed_in_the_middle_ends_where_an_unbroken_one_does(
     bert_folder: Path,
-    corpus_folder: Path,
-    evaluation_folder: Path,
+    corpus: Corpus,
     write_recipe: RecipeWriter,
     tmp_path: Path,
 ) -> None:
     file = write_recipe(bert_folder, steps=8)
-    corpus = Corpus(corpus_folder, evaluation_folder)
     train(Recipe.read(file), corpus, tmp_path / "unbroken")
-    arguments = [file, corpus_folder, evaluation_folder, tmp_path / "cut"]
+    arguments = [file, corpus.folder, corpus.evaluation, tmp_path / "cut"]
     process = subprocess.run(
         [sys.executable, "-c", _KILLED_AT_STEP_4, *map(str, arguments)],
         capture_output=True,
@@ -131,12 +128,10 @@ def test_a_run_killed_in_the_middle_ends_where_an_unbroken_one_does(
 
 def test_a_run_belongs_to_its_recipe_and_to_one_process(
     bert_folder: Path,
-    corpus_folder: Path,
-    evaluation_folder: Path,
+    corpus: Corpus,
     write_recipe: RecipeWriter,
     tmp_path: Path,
 ) -> None:
-    corpus = Corpus(corpus_folder, evaluation_folder)
     run = tmp_path / "run"
     first = Recipe.read(write_recipe(bert_folder, steps=2))
     train(first, corpus, run)
@@ -151,8 +146,7 @@ def test_a_run_belongs_to_its_recipe_and_to_one_process(
 
 def test_a_loss_that_is_no_number_stops_the_run(
     bert_folder: Path,
-    corpus_folder: Path,
-    evaluation_folder: Path,
+    corpus: Corpus,
     write_recipe: RecipeWriter,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,22 +155,21 @@ def test_a_loss_that_is_no_number_stops_the_run(
     with pytest.raises(TrainingError, match="the loss is nan at step 0"):
         train(
             Recipe.read(write_recipe(bert_folder, steps=2)),
-            Corpus(corpus_folder, evaluation_folder),
+            corpus,
             tmp_path / "run",
         )
 
 
 def test_an_adapter_longer_than_the_backbone_is_refused(
     bert_folder: Path,
-    corpus_folder: Path,
-    evaluation_folder: Path,
+    corpus: Corpus,
     write_recipe: RecipeWriter,
     tmp_path: Path,
 ) -> None:
     file = write_recipe(bert_folder)
     file.write_text(file.read_text().replace("max_tokens = 48", "max_tokens = 65"))
     with pytest.raises(TrainingError, match=r"max_tokens is 65; .* takes at most 64"):
-        train(Recipe.read(file), Corpus(corpus_folder, evaluation_folder), tmp_path / "run")
+        train(Recipe.read(file), corpus, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
