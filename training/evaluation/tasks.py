@@ -48,7 +48,7 @@ class Task:
 
 def tatoeba(folder: Path, embed: Embed) -> Scores:
     """Top-1 accuracy by cosine on LASER's Tatoeba test, the mean of both directions."""
-    pairs = list(read_pairs(folder / "tatoeba.pairs.tsv.xz", Granularity.SENTENCE))
+    pairs = list(read_pairs(_test_set(folder, "tatoeba.pairs.tsv.xz"), Granularity.SENTENCE))
     scores = {}
     for language, code in TATOEBA_LANGUAGES.items():
         chosen = [pair for pair in pairs if pair.language == code]
@@ -64,7 +64,7 @@ def tatoeba(folder: Path, embed: Embed) -> Scores:
 
 def aligned_paragraphs(folder: Path, embed: Embed) -> Scores:
     """Top-1 accuracy of finding an XQuAD paragraph's English original among all of them."""
-    file = folder / "xquad_contexts.paragraph.wide.tsv.xz"
+    file = _test_set(folder, "xquad_contexts.paragraph.wide.tsv.xz")
     pairs = list(read_pairs(file, Granularity.PARAGRAPH))
     english = {pair.id: pair.english for pair in pairs}
     place = {id_: index for index, id_ in enumerate(english)}
@@ -82,11 +82,18 @@ def entity_names(folder: Path, embed: Embed) -> Scores:
     """Hit@1 of DBP15K entity names against the English ones, on the test split, names only."""
     scores = {}
     for language in ENTITY_LANGUAGES:
-        links = list(_entity_links(folder / f"dbp15k_{language}_en.links.tsv.xz"))
+        links = list(_entity_links(_test_set(folder, f"dbp15k_{language}_en.links.tsv.xz")))
         queries = embed([name for name, _ in links])
         targets = embed([name for _, name in links])
         scores[language] = 100 * float((ranks(queries, targets, np.arange(len(links))) == 1).mean())
     return scores
+
+
+def _test_set(folder: Path, name: str) -> Path:
+    file = folder / name
+    if not file.is_file():
+        raise TrainingError(f"{folder} has no {name}; the evaluation needs it")
+    return file
 
 
 def _entity_links(file: Path) -> Iterator[tuple[str, str]]:

@@ -84,3 +84,9 @@ def test_entity_names_use_the_test_split_alone(tmp_path: Path) -> None:
         write_xz(tmp_path / f"dbp15k_{language}_en.links.tsv.xz", rows)
     scores = tasks.entity_names(tmp_path, _one_hot)
     assert scores == pytest.approx(dict.fromkeys(("fr", "ja", "zh"), 200 / 3))
+
+
+@pytest.mark.parametrize("task", tasks.TASKS, ids=lambda task: task.granularity)
+def test_a_missing_test_set_is_named(task: tasks.Task, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"has no \w+\.\w+"):
+        task.score(tmp_path, _one_hot)

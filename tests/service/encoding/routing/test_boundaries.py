@@ -74,6 +74,7 @@ def test_a_marked_sentence_ends_in_its_mark(text: str) -> None:
     [
         *UNMARKED_SENTENCES,
         "Save as...",
+        "Somewhere...",
         "Save as…",
         "Washington, D.C.",
         "in the U.S.",
@@ -92,7 +93,7 @@ def test_a_text_without_a_mark_at_its_end_does_not(text: str) -> None:
         ("one; two | three: four", "one; two | three: four"),
         ("मैं आया | वह", "मैं आया। वह"),
         ("Ես եկա: Դու", "Ես եկա։ Դու"),
-        ("Ես 12:30", "Ես 12:30"),
+        ("Նա:նա, 12:30", "Նա:նա, 12:30"),
     ],
 )
 def test_marks_of_one_script_only_are_made_plain_there(text: str, plain: str) -> None:

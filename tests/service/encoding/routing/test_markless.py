@@ -61,8 +61,9 @@ def test_pauses_tell_several_sentences_of_thai_from_one() -> None:
 
 
 def test_only_thai_and_lao_are_asked_for_pauses() -> None:
-    # Long enough, in Khmer, to be called several by its length alone.
-    assert not is_several_without_mark("ខ្ញុំ" * 60)
+    # Of a length at which Thai is called several without any pause.
+    assert is_several_without_mark("ก" * 95)
+    assert not is_several_without_mark("ខ្ញុំ" * 19)
 
 
 @pytest.mark.parametrize(
