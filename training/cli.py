@@ -23,8 +23,10 @@ _EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 @click.group(context_settings={"show_default": True})
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: all cores]")
-def cli(threads: int | None) -> None:
+@click.pass_context
+def cli(context: click.Context, threads: int | None) -> None:
     """Train adapters on a frozen encoder, export and evaluate bundles."""
+    context.obj = threads
     # Here and not at import: these libraries take seconds to load, and --help must not wait.
     if threads is not None:
         import torch
@@ -75,8 +77,8 @@ def export_command(
 @click.option("--bundle", type=_EXISTING_FOLDER, required=True)
 @click.option("--evaluation", type=_EXISTING_FOLDER, required=True, help="folder of test sets")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="scores as JSON")
-@click.option("--threads", type=int, default=0, help="CPU threads; 0 takes all cores")
-def evaluate_command(bundle: Path, evaluation: Path, out: Path | None, threads: int) -> None:
+@click.pass_obj
+def evaluate_command(threads: int | None, bundle: Path, evaluation: Path, out: Path | None) -> None:
     """Print the adapter x task table: every adapter, and none, on every granularity's task."""
     from training.evaluation.embedder import Embedder
     from training.evaluation.table import as_markdown, as_scores, evaluate

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,33 @@ import pytest
 from click.testing import CliRunner
 
 from models.bundle import Bundle
-from tests.tiny_training import RecipeWriter
+from tests.tiny_training import PAIRS_HEADER, RecipeWriter, sentence, write_xz
 from training import cli as program
+from training.evaluation.tasks import ENTITY_LANGUAGES, TATOEBA_LANGUAGES
 
 
-def test_train_export_and_refuse_to_overwrite_from_the_command_line(
+def _write_test_sets(folder: Path) -> None:
+    """The three test sets that the evaluation reads, three rows each."""
+    tatoeba: list[tuple[str, ...]] = [PAIRS_HEADER]
+    for code in TATOEBA_LANGUAGES.values():
+        for number in range(3):
+            row = ("t", "sentence", f"{code}.{number}", "en", code)
+            tatoeba.append((*row, sentence("en", number, 6), sentence("de", number, 6)))
+    write_xz(folder / "tatoeba.pairs.tsv.xz", tatoeba)
+    paragraphs = [("id", "lang", "text")]
+    for number in range(3):
+        for language in ("en", "fr"):
+            paragraphs.append((f"p{number}", language, sentence(language, number, 20)))
+    write_xz(folder / "xquad_contexts.paragraph.wide.tsv.xz", paragraphs)
+    for language in ENTITY_LANGUAGES:
+        names = [("split", "id1", "id2", "uri1", "uri2", "name1", "name2")]
+        for number in range(3):
+            pair = (sentence("fr", number, 2), sentence("en", number, 2))
+            names.append(("test", "1", "2", "u", "u", *pair))
+        write_xz(folder / f"dbp15k_{language}_en.links.tsv.xz", names)
+
+
+def test_train_export_evaluate_and_export_with_scores_from_the_command_line(
     bert_folder: Path,
     corpus_folder: Path,
     evaluation_folder: Path,
@@ -40,7 +63,29 @@ def test_train_export_and_refuse_to_overwrite_from_the_command_line(
     written = CliRunner().invoke(program.cli, export, catch_exceptions=False)
     assert written.exit_code == 0
     assert "parity: " in written.stderr
-    assert Bundle.open(out).manifest.name == "tiny"
+    candidate = Bundle.open(out).manifest
+    assert (candidate.name, candidate.scores) == ("tiny", {})
+    _write_test_sets(tmp_path / "sets")
+    scores = tmp_path / "scores.json"
+    evaluated = CliRunner().invoke(
+        program.cli,
+        [
+            *("--threads", "1", "evaluate", "--bundle", str(out), "--out", str(scores)),
+            *("--evaluation", str(tmp_path / "sets")),
+        ],
+        catch_exceptions=False,
+    )
+    table = evaluated.stdout.split("\n\n")[0]
+    assert len(table.splitlines()) == 2 + 4  # a head, no adapter, three adapters
+    final = tmp_path / "final"
+    again = [str(final) if argument == str(out) else argument for argument in export]
+    again += ["--scores", str(scores)]
+    CliRunner().invoke(program.cli, again, catch_exceptions=False)
+    shipped = Bundle.open(final)
+    # What was measured is what is shipped, to the byte.
+    assert shipped.manifest.files["encoder.onnx"] == candidate.files["encoder.onnx"]
+    assert shipped.manifest.scores == json.loads(scores.read_text())
+    assert table in shipped.file("MODEL_CARD.md").read_text()
     with pytest.raises(FileExistsError, match="never changed"):
         CliRunner().invoke(program.cli, export, catch_exceptions=False)
 

@@ -33,11 +33,11 @@ class Embedder:
     plain_session: Any
 
     @classmethod
-    def open(cls, path: Path, threads: int = 0) -> Embedder:
-        """Open the bundle at `path`; `threads` 0 means all cores. Raises BundleError."""
+    def open(cls, path: Path, threads: int | None = None) -> Embedder:
+        """Open the bundle at `path`; no `threads` means all cores. Raises BundleError."""
         bundle = Bundle.open(path)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or 0  # the runtime's word for all
         tokenizer = Tokenizer.from_file(str(bundle.file(bundle.manifest.tokenizer.file)))
         graph = onnx.load(str(bundle.graph()))
         session = _session(graph, options)
