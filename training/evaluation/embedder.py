@@ -60,7 +60,8 @@ class Embedder:
         ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(unique)]
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
         vectors = np.empty((len(unique), manifest.dimension), dtype=np.float32)
-        progress = tqdm(total=len(order), desc=adapter or "none", unit="text", leave=False)
+        label = adapter or "none"
+        progress = tqdm(total=len(order), desc=label, unit="text", leave=False, disable=None)
         while order:
             size = max(1, _BATCH_TOKENS // len(ids[order[0]]))
             batch, order = order[:size], order[size:]
