@@ -209,6 +209,29 @@ def test_rows_are_neither_lost_nor_made_and_ids_stand_together(
     assert max(sizes) <= group_rows + max(Counter(ids).values())
 
 
+def test_row_groups_are_bounded_and_rows_stay_in_the_order_they_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROW_GROUP_ROWS", 10)
+    monkeypatch.setattr(module, "_BATCH_ROWS", 4)
+    names = ("alignment_id", "language", "text", "granularity")
+    # The synonyms of an id lie far apart, in other batches.
+    rows = [
+        (f"id{n}", language, f"{language} {n} {synonym}", "phrase")
+        for synonym in (2, 9, 1)
+        for n in range(30)
+        for language in ("en", "de")
+    ]
+    own = _jsonl(tmp_path / "o.jsonl", [dict(zip(names, row, strict=True)) for row in rows])
+    build([own], tmp_path / "c.parquet", _options())
+    with pq.ParquetFile(tmp_path / "c.parquet") as parquet:
+        groups = [parquet.metadata.row_group(n).num_rows for n in range(parquet.num_row_groups)]
+    assert groups == [12] * 15
+    for alignment_id, texts in _texts(tmp_path / "c.parquet").items():
+        number = alignment_id.removeprefix("id")
+        assert texts == [f"{each} {number} {s}" for each in ("en", "de") for s in (2, 9, 1)]
+
+
 def test_more_workers_write_the_same_table(
     corpus_folder: Path, evaluation_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ def test_without_a_source_exponent_the_data_order_is_that_of_0_1(
     exponent: float, seed: int, step: int, size: int
 ) -> None:
     pairs = {"fr": _pairs("fr", 90), "de": _pairs("de", 40), "ja": _pairs("ja", 1), "ko": []}
+    pairs["fr"][50:] = [replace(pair, source="another") for pair in pairs["fr"][50:]]
     expected = _batch_of_0_1(pairs, exponent, seed, step, size)
     assert PairSampler(pairs, exponent, seed).batch(step, size) == expected
 
