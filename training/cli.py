@@ -1,4 +1,4 @@
-"""`polygrain-train`: train adapters, export them to a bundle, evaluate the bundle."""
+"""`polygrain-train`: build a corpus, train adapters, export them to a bundle, evaluate it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _EXISTING_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 _EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+_EXISTING = click.Path(path_type=Path, exists=True)
 
 
 @click.group(context_settings={"show_default": True})
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: all cores]")
 @click.pass_context
 def cli(context: click.Context, threads: int | None) -> None:
-    """Train adapters on a frozen encoder, export and evaluate bundles."""
+    """Build corpora, train adapters on a frozen encoder, export and evaluate bundles."""
     context.obj = threads
     # Here and not at import: these libraries take seconds to load, and --help must not wait.
     if threads is not None:
@@ -36,7 +38,9 @@ def cli(context: click.Context, threads: int | None) -> None:
 
 @cli.command("adapters")
 @click.option("--recipe", "recipe_file", type=_EXISTING_FILE, required=True, help="a TOML recipe")
-@click.option("--corpus", type=_EXISTING_FOLDER, required=True, help="folder of TSV translations")
+@click.option(
+    "--corpus", type=_EXISTING, required=True, help="folder of TSV translations, or a corpus table"
+)
 @click.option(
     "--evaluation",
     type=_EXISTING_FOLDER,
@@ -60,7 +64,7 @@ def adapters_command(
 @click.option("--name", required=True, help="the bundle's name, like polygrain-mini")
 @click.option("--version", required=True, help="the bundle's version, like 0.1.0")
 @click.option("--card", type=_EXISTING_FILE, required=True, help="template of the model card")
-@click.option("--corpus", type=_EXISTING_FOLDER, required=True, help="texts of the parity check")
+@click.option("--corpus", type=_EXISTING, required=True, help="texts of the parity check")
 @click.option("--scores", type=_EXISTING_FILE, help="what `evaluate --out` wrote, for the manifest")
 def export_command(
     run: Path, out: Path, name: str, version: str, card: Path, corpus: Path, scores: Path | None
@@ -89,6 +93,78 @@ def evaluate_command(threads: int | None, bundle: Path, evaluation: Path, out: P
         out.write_text(json.dumps(as_scores(table), indent=2) + "\n", encoding="utf-8")
 
 
+@cli.group("corpus")
+def corpus_group() -> None:
+    """Build a corpus table from translations, and show what is in one."""
+
+
+@corpus_group.command("build")
+@click.argument("inputs", nargs=-1, required=True, type=_EXISTING)
+@click.option("--out", type=_NEW_FILE, required=True, help="the Parquet table; must not exist")
+@click.option(
+    "--evaluation",
+    type=_EXISTING_FOLDER,
+    help="folder of test sets, whose texts are kept out of the table",
+)
+@click.option("--no-evaluation", is_flag=True, help="keep nothing out; not for what you measure")
+@click.option("--licence", help="of inputs that state none and are no known source")
+@click.option(
+    "--granularity",
+    type=click.Choice(["phrase", "sentence", "paragraph"]),
+    help="of inputs that state none",
+)
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="processes that clean rows")
+@click.option("--dropped", type=_NEW_FILE, help="write 50 dropped rows per reason, as JSON lines")
+def corpus_build_command(
+    inputs: tuple[Path, ...],
+    out: Path,
+    evaluation: Path | None,
+    no_evaluation: bool,
+    licence: str | None,
+    granularity: str | None,
+    workers: int,
+    dropped: Path | None,
+) -> None:
+    """Clean INPUTS (files or folders) and write them as one table; docs/corpora.md says how."""
+    from training.corpora.build import BuildOptions, build
+    from training.corpora.rows import Defaults
+
+    if (evaluation is None) != no_evaluation:
+        raise TrainingError(
+            "give either --evaluation FOLDER, whose texts are kept out of the table, "
+            "or --no-evaluation to keep nothing out"
+        )
+    options = BuildOptions(evaluation, Defaults(licence, granularity), workers, dropped)
+    report = build(inputs, out, options)
+    sources = report["sources"].values()
+    read, kept = (sum(source[key] for source in sources) for key in ("read", "kept"))
+    for name in report["files_skipped"]:
+        click.echo(f"skipped {name}: no corpus file", err=True)
+    click.echo(f"kept {kept:,} of {read:,} rows", err=True)
+    for reason in next(iter(sources))["dropped"]:
+        click.echo(f"  {sum(s['dropped'][reason] for s in sources):>12,}  {reason}", err=True)
+    click.echo(f"wrote {out}", err=True)
+
+
+@corpus_group.command("stats")
+@click.argument("table", type=_EXISTING_FILE)
+@click.option("--top", type=click.IntRange(min=1), default=30, help="languages to print")
+@click.option("--json", "json_file", type=_NEW_FILE, help="write everything as JSON")
+@click.option("--plots", type=_FOLDER, help="write PNG plots into this folder")
+def corpus_stats_command(table: Path, top: int, json_file: Path | None, plots: Path | None) -> None:
+    """Print what a corpus TABLE holds and what its build dropped."""
+    from training.corpora.stats import as_json, as_text, measure, plot
+
+    stats = measure(table)
+    click.echo(as_text(stats, top))
+    if json_file is not None:
+        text = json.dumps(as_json(stats), indent=2, ensure_ascii=False) + "\n"
+        json_file.write_text(text, encoding="utf-8")
+    if plots is not None:
+        for file in plot(stats, plots):
+            click.echo(f"wrote {file}", err=True)
+
+
 def _recipe(file: Path, backbone: str | None) -> Recipe:
     from training.recipe import Recipe
 
@@ -97,7 +173,7 @@ def _recipe(file: Path, backbone: str | None) -> Recipe:
 
 def main() -> None:
     """The program: errors that a person can mend are one line on stderr and exit code 1."""
-    needed = ("torch", "transformers", "adapters", "onnx")
+    needed = ("torch", "transformers", "adapters", "onnx", "pyarrow", "py3langid", "matplotlib")
     if missing := [name for name in needed if find_spec(name) is None]:
         install = "pip install -e '.[cpu,training]'"
         click.echo(f"polygrain-train needs {', '.join(missing)}: {install}", err=True)

@@ -45,6 +45,8 @@ class Recipe(_Value):
     reduction_factor: Annotated[float, Field(ge=1)] = 16
     languages: Annotated[tuple[str, ...], Field(min_length=1)]
     language_exponent: Annotated[float, Field(ge=0, le=1)] = 0.5
+    # Within a language, among its sources; 1 follows the data.
+    source_exponent: Annotated[float, Field(ge=0, le=1)] = 1.0
     excluded_sources: tuple[str, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
     # Padded tokens that one forward pass may hold: bounds memory, changes no result.

@@ -25,6 +25,7 @@ from typing import Any, TextIO
 
 import torch
 import transformers
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import AdamW
 from tqdm import tqdm
@@ -44,9 +45,10 @@ GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Where the translations lie, and the test sets whose texts must not be among them."""
+    """Where the translations lie, a folder of TSV files or a corpus table, and the test sets whose
+    texts must not be among them."""
 
-    folder: Path
+    path: Path
     evaluation: Path
 
 
@@ -70,7 +72,7 @@ def train(recipe: Recipe, corpus: Corpus, run: Path) -> None:
             if banned is None:
                 banned = fingerprints(evaluation_texts(corpus.evaluation))
             pairs = load_pairs(
-                corpus.folder,
+                corpus.path,
                 plan.granularity,
                 recipe.languages,
                 banned,
@@ -80,7 +82,9 @@ def train(recipe: Recipe, corpus: Corpus, run: Path) -> None:
             if plan.start_from is not None:
                 start = adapters.weights(backbone.model, plan.start_from)
                 adapters.load_weights(backbone.model, name, start)
-            sampler = PairSampler(pairs, recipe.language_exponent, recipe.seed)
+            sampler = PairSampler(
+                pairs, recipe.language_exponent, recipe.seed, recipe.source_exponent
+            )
             _train_adapter(backbone, recipe, name, plan, sampler, run / name)
 
 
@@ -249,6 +253,7 @@ def _claimed(run: Path, recipe: Recipe, backbone_sha256: str) -> Iterator[None]:
         wanted = {"recipe": recipe.model_dump(mode="json"), "backbone_sha256": backbone_sha256}
         if (run / "run.json").exists():
             known = read_run(run)
+            known["recipe"] = _as_read_today(known.get("recipe"))
             if changed := [key for key in wanted if known.get(key) != wanted[key]]:
                 raise TrainingError(
                     f"{run} was made with another {' and '.join(changed)}; use a new folder"
@@ -258,6 +263,14 @@ def _claimed(run: Path, recipe: Recipe, backbone_sha256: str) -> Iterator[None]:
             versions |= {"transformers": transformers.__version__}
             _record(run, {**wanted, "versions": versions, "cpu_threads": torch.get_num_threads()})
         yield
+
+
+def _as_read_today(recipe: object) -> object:
+    """A recorded recipe with what today's recipes say besides, so that older runs go on."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json")
+    except ValidationError:
+        return recipe
 
 
 def _record(run: Path, values: dict[str, Any]) -> None:

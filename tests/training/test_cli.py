@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from models.bundle import Bundle
 from tests.tiny_training import PAIRS_HEADER, RecipeWriter, sentence, write_xz
 from training import cli as program
+from training.corpora.table import read_report
 from training.evaluation.tasks import ENTITY_LANGUAGES, TATOEBA_LANGUAGES
+from training.trainer import read_run
 
 
 def _write_test_sets(folder: Path) -> None:
@@ -119,3 +121,50 @@ def test_without_torch_it_says_what_to_install() -> None:
     result = _run("--help", prelude=hide)
     assert result.returncode == 2
     assert result.stderr == "polygrain-train needs torch: pip install -e '.[cpu,training]'\n"
+
+
+def test_a_corpus_is_built_shown_and_trained_on(
+    bert_folder: Path,
+    corpus_folder: Path,
+    evaluation_folder: Path,
+    write_recipe: RecipeWriter,
+    tmp_path: Path,
+) -> None:
+    table, dropped = tmp_path / "corpus.parquet", tmp_path / "dropped.jsonl"
+    command = ["corpus", "build", str(corpus_folder), "--out", str(table), "--licence", "CC0"]
+    for wrong in ([], ["--no-evaluation", "--evaluation", str(evaluation_folder)]):
+        refused = CliRunner().invoke(program.cli, command + wrong)
+        assert "give either --evaluation FOLDER" in str(refused.exception)
+    assert not table.exists()
+    command += ["--evaluation", str(evaluation_folder), "--dropped", str(dropped)]
+    built = CliRunner().invoke(program.cli, command, catch_exceptions=False)
+    assert built.exit_code == 0
+    report = read_report(table)
+    kept = report["sources"]["made"]["kept"]
+    read = report["sources"]["made"]["read"]
+    assert f"kept {kept:,} of {read:,} rows" in built.stderr
+    # Sentence 5 is planted: its English and its ten translations.
+    assert report["sources"]["made"]["dropped"]["evaluation"] == 11
+    assert sum('"evaluation"' in line for line in dropped.read_text().splitlines()) == 11
+
+    numbers, plots = tmp_path / "stats.json", tmp_path / "plots"
+    options = ["--json", str(numbers), "--plots", str(plots), "--top", "3"]
+    shown = CliRunner().invoke(
+        program.cli, ["corpus", "stats", str(table), *options], catch_exceptions=False
+    )
+    assert shown.stdout.startswith(f"{kept:,} rows under")
+    assert json.loads(numbers.read_text())["rows"] == kept
+    assert len(list(plots.glob("*.png"))) == 4
+
+    run = tmp_path / "run"
+    trained = CliRunner().invoke(
+        program.cli,
+        [
+            *("adapters", "--recipe", str(write_recipe(bert_folder, steps=1))),
+            *("--corpus", str(table), "--evaluation", str(evaluation_folder), "--run", str(run)),
+        ],
+        catch_exceptions=False,
+    )
+    assert trained.exit_code == 0
+    assert read_run(run)["pairs.phrase"]["ja"] == 60
+    assert read_run(run)["pairs.sentence"]["ja"] == 59

@@ -104,7 +104,7 @@ def test_a_run_killed_in_the_middle_ends_where_an_unbroken_one_does(
 ) -> None:
     file = write_recipe(bert_folder, steps=8)
     train(Recipe.read(file), corpus, tmp_path / "unbroken")
-    arguments = [file, corpus.folder, corpus.evaluation, tmp_path / "cut"]
+    arguments = [file, corpus.path, corpus.evaluation, tmp_path / "cut"]
     process = subprocess.run(
         [sys.executable, "-c", _KILLED_AT_STEP_4, *map(str, arguments)],
         capture_output=True,
@@ -142,6 +142,25 @@ def test_a_run_belongs_to_its_recipe_and_to_one_process(
         pytest.raises(TrainingError, match="in use by another training process"),
     ):
         train(first, corpus, run)
+
+
+def test_a_run_goes_on_whose_recipe_knew_fewer_fields(
+    bert_folder: Path,
+    corpus: Corpus,
+    write_recipe: RecipeWriter,
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    recipe = Recipe.read(write_recipe(bert_folder, steps=2))
+    train(recipe, corpus, run)
+    record = read_run(run)
+    del record["recipe"]["source_exponent"]  # as polygrain-mini 0.1 was recorded
+    (run / "run.json").write_text(json.dumps(record))
+    train(recipe, corpus, run)
+    record["recipe"]["chunk_tokens"] = 7
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(TrainingError, match="made with another recipe"):
+        train(recipe, corpus, run)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(

@@ -60,23 +60,28 @@ def read_pairs(
     Raises TrainingError, with the line number, where the file is not in its layout.
     """
     name = file.name.removesuffix(".xz")
-    with _open(file) as lines:
+    with open_text(file) as lines:
         if name.endswith(".pairs.tsv"):
-            found = _from_pairs(_rows(file, lines, PAIRS_COLUMNS), granularity)
+            found = _from_pairs(table_rows(file, lines, PAIRS_COLUMNS), granularity)
         else:
-            found = _from_wide(_rows(file, lines, WIDE_COLUMNS), name.split(".")[0])
+            found = _from_wide(table_rows(file, lines, WIDE_COLUMNS), name.split(".")[0])
         for pair in found:
             if languages is None or pair.language in languages:
                 yield pair
 
 
-def _open(file: Path) -> TextIO:
+def open_text(file: Path) -> TextIO:
+    """Open a UTF-8 text file, plain or xz-compressed; lines end at a line feed alone."""
     if file.suffix == ".xz":
         return lzma.open(file, "rt", encoding="utf-8", newline="\n")
     return file.open(encoding="utf-8", newline="\n")
 
 
-def _rows(file: Path, lines: TextIO, columns: tuple[str, ...]) -> Iterator[list[str]]:
+def table_rows(file: Path, lines: TextIO, columns: tuple[str, ...]) -> Iterator[list[str]]:
+    """The rows of a TSV file that must have exactly `columns`.
+
+    Raises TrainingError, with the line number, where it has others or cannot be read.
+    """
     try:
         header = tuple(next(lines, "").rstrip("\n").split("\t"))
         if header != columns:

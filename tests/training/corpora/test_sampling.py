@@ -1,13 +1,18 @@
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.bundle import Granularity
 from tests.tiny_training import LANGUAGES
+from training.corpora.build import BuildOptions, build
 from training.corpora.overlap import evaluation_texts, fingerprint, fingerprints
+from training.corpora.rows import Defaults
 from training.corpora.sampling import PairSampler, load_pairs
 from training.corpora.tsv import Pair
 from training.errors import TrainingError
@@ -52,6 +57,76 @@ def test_translations_of_one_english_text_never_share_a_batch() -> None:
     }
     batch = PairSampler(shared, 1, 0).batch(0, 15)
     assert len({pair.english for pair in batch}) == 15
+
+
+def _batch_of_0_1(
+    pairs: Mapping[str, Sequence[Pair]], exponent: float, seed: int, step: int, size: int
+) -> list[Pair]:
+    """The draw that polygrain-mini 0.1 was trained by, written down once more."""
+    rng = np.random.default_rng([seed, step])
+    languages = sorted(language for language, pool in pairs.items() if pool)
+    weights = np.array([float(len(pairs[language])) for language in languages]) ** exponent
+    chosen: list[Pair] = []
+    seen: set[str] = set()
+    for index in rng.choice(len(languages), size * 20, p=weights / weights.sum()):
+        pool = pairs[languages[index]]
+        pair = pool[int(rng.integers(len(pool)))]
+        twins = {pair.english.casefold(), pair.other.casefold()}
+        if not seen & twins and len(chosen) < size:
+            seen |= twins
+            chosen.append(pair)
+    return chosen
+
+
+@given(
+    exponent=st.floats(0, 1),
+    seed=st.integers(0, 99),
+    step=st.integers(0, 10_000),
+    size=st.integers(2, 12),
+)
+def test_without_a_source_exponent_the_data_order_is_that_of_0_1(
+    exponent: float, seed: int, step: int, size: int
+) -> None:
+    pairs = {"fr": _pairs("fr", 90), "de": _pairs("de", 40), "ja": _pairs("ja", 1), "ko": []}
+    pairs["fr"][50:] = [replace(pair, source="another") for pair in pairs["fr"][50:]]
+    expected = _batch_of_0_1(pairs, exponent, seed, step, size)
+    assert PairSampler(pairs, exponent, seed).batch(step, size) == expected
+
+
+@pytest.mark.parametrize(("exponent", "expected"), [(0.999999, 0.9), (0.5, 0.75), (0.0, 0.5)])
+def test_the_source_exponent_lifts_the_small_source_within_its_language(
+    exponent: float, expected: float
+) -> None:
+    def pairs(source: str, language: str, count: int) -> list[Pair]:
+        texts = ((f"en {language} {source} {n}", f"{language} {source} {n}") for n in range(count))
+        return [Pair(str(n), source, language, *text) for n, text in enumerate(texts)]
+
+    pools = {"de": pairs("a", "de", 9000) + pairs("b", "de", 1000), "fr": pairs("a", "fr", 10_000)}
+    sampler = PairSampler(pools, 1.0, 0, exponent)
+    drawn = Counter(
+        (pair.language, pair.source) for step in range(60) for pair in sampler.batch(step, 100)
+    )
+    german = drawn["de", "a"] + drawn["de", "b"]
+    assert drawn["de", "a"] / german == pytest.approx(expected, abs=0.03)
+    assert german / drawn.total() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_table_gives_the_pairs_that_its_folder_gives(
+    corpus_folder: Path, evaluation_folder: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "c.parquet"
+    build([corpus_folder], table, BuildOptions(None, Defaults("CC0")))
+    banned = fingerprints(evaluation_texts(evaluation_folder))
+
+    def found(corpus: Path, sources: frozenset[str] = frozenset()) -> set[Pair]:
+        pools = load_pairs(corpus, Granularity.PHRASE, ["de", "ja"], banned, sources)
+        assert list(pools) == ["de", "ja"]
+        return {pair for pool in pools.values() for pair in pool}
+
+    # Under one id the made-up texts have one English each, and nothing in them is unclean.
+    assert len(found(corpus_folder)) == 120
+    assert found(table) == found(corpus_folder)
+    assert found(table, frozenset({"made"})) == set()
 
 
 def test_a_batch_larger_than_the_corpus_is_refused() -> None:
