@@ -63,14 +63,13 @@ def test_every_adapter_learns_and_leaves_its_files(
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
-    recipe = Recipe.read(write_recipe(bert_folder, steps=41))
+    recipe = Recipe.read(write_recipe(bert_folder, steps=81))
     train(recipe, corpus, run)
     for name in ("phrase", "sentence", "paragraph"):
         metrics = _metrics(run, name)
-        assert [line["step"] for line in metrics] == [0, 10, 20, 30, 40]
-        # Longer made-up texts are too alike for a random encoder to tell them apart.
-        if name == "phrase":
-            assert metrics[-1]["loss"] < metrics[0]["loss"] - 0.1
+        assert [line["step"] for line in metrics] == list(range(0, 81, 10))
+        # Seeds 0 to 5 end 0.5 to 2.5 lower.
+        assert metrics[-1]["loss"] < metrics[0]["loss"] - 0.3
         assert finished_adapter(run, name).exists()
         assert not (run / name / "checkpoint.pt").exists()
     record = read_run(run)

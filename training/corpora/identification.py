@@ -17,6 +17,7 @@ MINIMUM_PROBABILITY = 0.8
 _STANDS_FOR = {
     code: group.split()[0]
     for group in (
+        "en pcm",
         "id ms jv su min bjn",
         "hr sr bs sh cnr",
         "nb nn no da",
