@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -106,9 +105,3 @@ def _max_positions(model: Any) -> int:  # noqa: ANN401 - transformers carries no
     # RoBERTa-like models count positions from the padding index on.
     offset = getattr(table, "padding_idx", None)
     return int(positions if offset is None else positions - offset - 1)
-
-
-def folder_of(source: str) -> Path | None:
-    """The folder of a backbone that is on disk; None for a hub name."""
-    path = Path(source)
-    return path if path.is_dir() else None

@@ -83,8 +83,6 @@ def export(
             raise TrainingError(f"{run}: adapter {name} is not finished; train on, then export")
     reference = trained(recipe, run)
     stacked = trained(recipe, run)
-    if record["backbone_sha256"] != _backbone_sha256(recipe):
-        raise TrainingError(f"{recipe.backbone} is not the backbone that {run} was trained on")
     encoder = StackedEncoder(stacked.model, adapters.stack(stacked.model, names)).eval()
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / GRAPH_NAME
@@ -179,17 +177,18 @@ def parity_sample(
 
 
 def trained(recipe: Recipe, run: Path) -> Backbone:
-    """The backbone of a finished run with its trained adapters, as AdapterHub computes them."""
+    """The backbone of a finished run with its trained adapters, as AdapterHub computes them.
+
+    Raises TrainingError where the backbone is no longer the one that the run was trained on.
+    """
     backbone = Backbone.open(recipe.backbone, recipe.half_weights, attention="eager")
+    if fingerprint(backbone) != read_run(run)["backbone_sha256"]:
+        raise TrainingError(f"{recipe.backbone} is not the backbone that {run} was trained on")
     adapters.attach(backbone.model, list(recipe.adapters), recipe.reduction_factor)
     for name in recipe.adapters:
         adapters.load_weights(backbone.model, name, adapters.load(finished_adapter(run, name)))
     backbone.model.eval()
     return backbone
-
-
-def _backbone_sha256(recipe: Recipe) -> str:
-    return fingerprint(Backbone.open(recipe.backbone, recipe.half_weights))
 
 
 def _embed_alone(backbone: Backbone, row: Sequence[int]) -> np.ndarray[Any, Any]:

@@ -11,16 +11,14 @@ from service.alignment.matching import Alignment, Pair, align_one_to_one
 from service.alignment.scoring import Score
 from service.api.requests import (
     common_json,
+    encode_both,
     facts_json,
     json_response,
     read,
     service_of,
-    units_of,
-    unless_gone,
 )
 from service.api.schemas import TEXT_ERRORS, AlignRequest, AlignResponse, operation
-from service.encoding.encoder import Encoded, Options
-from service.telemetry import count
+from service.encoding.encoder import Encoded
 
 router = APIRouter(tags=["texts"])
 
@@ -34,15 +32,9 @@ async def align(request: Request) -> Response:
     service = service_of(request)
     body = await read(request, AlignRequest, service.settings)
     lists = {"source": body.source, "target": body.target}
-    sources, targets = units_of(lists, body.granularity, service.settings)
-    count(request, items=len(sources) + len(targets))
-    work = service.engine.encode(sources + targets, Options(comparable=True))
-    encoded = await unless_gone(request, work)
-    count(request, tokens=encoded.tokens)
-    alignment = await asyncio.to_thread(_align, encoded, len(sources), body)
-    return json_response(
-        {**common_json(service, encoded), **_answer(alignment, encoded, len(sources))}
-    )
+    encoded, cut = await encode_both(request, service, lists, body.granularity)
+    alignment = await asyncio.to_thread(_align, encoded, cut, body)
+    return json_response({**common_json(service, encoded), **_answer(alignment, encoded, cut)})
 
 
 def _align(encoded: Encoded, cut: int, body: AlignRequest) -> Alignment:

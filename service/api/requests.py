@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from models.bundle import Granularity
 from service.api.schemas import EACH, ONE, RequestModel
-from service.encoding.encoder import Encoded, Engine, Facts, Unit
+from service.encoding.encoder import Encoded, Engine, Facts, Options, Unit
 from service.errors import (
     ClientGone,
     InvalidInput,
@@ -27,6 +27,7 @@ from service.errors import (
     quote,
 )
 from service.settings import Settings
+from service.telemetry import count
 
 Model = TypeVar("Model", bound=RequestModel)
 Result = TypeVar("Result")
@@ -140,6 +141,18 @@ def units_of(
         [Unit(text, f"{field}[{index}]", chosen) for index, text in enumerate(texts)]
         for field, texts in lists.items()
     ]
+
+
+async def encode_both(
+    request: Request, service: Service, lists: Mapping[str, Sequence[str]], granularity: str
+) -> tuple[Encoded, int]:
+    """The texts of two lists, encoded so that they compare, and how many the first list has."""
+    first, second = units_of(lists, granularity, service.settings)
+    count(request, items=len(first) + len(second))
+    work = service.engine.encode(first + second, Options(comparable=True))
+    encoded = await unless_gone(request, work)
+    count(request, tokens=encoded.tokens)
+    return encoded, len(first)
 
 
 def check_sizes(lists: Mapping[str, Sequence[str]], settings: Settings) -> None:

@@ -9,16 +9,13 @@ from fastapi import APIRouter, Request, Response
 from service.alignment.scoring import cosine_similarities
 from service.api.requests import (
     common_json,
+    encode_both,
     facts_json,
     json_response,
     read,
     service_of,
-    units_of,
-    unless_gone,
 )
 from service.api.schemas import TEXT_ERRORS, SimilarityRequest, SimilarityResponse, operation
-from service.encoding.encoder import Options
-from service.telemetry import count
 
 router = APIRouter(tags=["texts"])
 
@@ -29,12 +26,7 @@ async def similarity(request: Request) -> Response:
     service = service_of(request)
     body = await read(request, SimilarityRequest, service.settings)
     lists = {"sources": body.sources, "targets": body.targets}
-    sources, targets = units_of(lists, body.granularity, service.settings)
-    count(request, items=len(sources) + len(targets))
-    work = service.engine.encode(sources + targets, Options(comparable=True))
-    encoded = await unless_gone(request, work)
-    count(request, tokens=encoded.tokens)
-    cut = len(sources)
+    encoded, cut = await encode_both(request, service, lists, body.granularity)
     vectors = encoded.vectors
     scores = await asyncio.to_thread(cosine_similarities, vectors[:cut], vectors[cut:])
     return json_response(

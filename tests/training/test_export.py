@@ -163,6 +163,19 @@ def test_an_unfinished_run_is_not_exported(
         hidden.rename(finished)
 
 
+def test_a_run_is_not_exported_on_another_backbone(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    record = (run / "run.json").read_text()
+    sha256 = json.loads(record)["backbone_sha256"]
+    (run / "run.json").write_text(record.replace(sha256, "0" * 64))
+    try:
+        with pytest.raises(TrainingError, match="is not the backbone that"):
+            export.export(run, tmp_path / "b", identity, {})
+    finally:
+        (run / "run.json").write_text(record)
+
+
 def test_a_card_with_an_unknown_placeholder_is_refused(
     run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
 ) -> None:

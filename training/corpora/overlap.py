@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from training.corpora.tsv import Pair
+from training.corpora.tsv import Pair, open_text
 from training.errors import TrainingError
 
 # Columns of the evaluation files that hold no text.
@@ -42,26 +41,36 @@ def evaluation_texts(folder: Path) -> Iterator[str]:
     """Every text of the test sets below `folder`: all text columns of its TSV files, the tokens of
     its gold word alignments, joined, and the lines of its documents.
 
-    Raises TrainingError where the folder holds no test set.
+    Files are plain or xz-compressed. Raises TrainingError where the folder holds no test set, or
+    a damaged one.
     """
-    files = sorted(path for path in folder.rglob("*.xz") if path.is_file())
+    kinds = (".tsv", ".txt", ".jsonl")
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if _plain_name(path).endswith(kinds) and path.is_file()
+    ]
     if not files:
-        raise TrainingError(f"no evaluation sets (*.xz) in {folder}")
+        raise TrainingError(f"no evaluation sets ({', '.join(kinds)}, plain or .xz) in {folder}")
     for file in files:
-        with lzma.open(file, "rt", encoding="utf-8", newline="\n") as lines:
-            if file.name.endswith(".tsv.xz"):
-                header = next(lines).rstrip("\n").split("\t")
+        with open_text(file) as lines:
+            if _plain_name(file).endswith(".tsv"):
+                header = next(lines, "").rstrip("\n").split("\t")
                 columns = [i for i, name in enumerate(header) if name not in _NOT_TEXT]
                 for line in lines:
                     cells = line.rstrip("\n").split("\t")
                     yield from (_ENTITY_MARK.sub("", cells[i]) for i in columns)
-            elif file.name.endswith(".txt.xz"):
+            elif _plain_name(file).endswith(".txt"):
                 yield from lines
             elif file.parent.name == "word_alignment":
                 for line in lines:
                     row = json.loads(line)
                     yield " ".join(row["tokens_a"])
                     yield " ".join(row["tokens_b"])
+
+
+def _plain_name(file: Path) -> str:
+    return file.name.removesuffix(".xz")
 
 
 def without_overlap(pairs: Iterable[Pair], banned: frozenset[bytes]) -> Iterator[Pair]:

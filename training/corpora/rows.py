@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,11 +122,8 @@ def _has_rows(file: Path) -> bool:
     kind = _kind(file)
     if kind != "tsv":
         return kind is not None
-    try:
-        with open_text(file) as lines:
-            return "alignment_id" in next(lines, "").rstrip("\n").split("\t")
-    except (UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
-        raise TrainingError(f"{file} cannot be read: {error}") from None
+    with open_text(file) as lines:
+        return "alignment_id" in next(lines, "").rstrip("\n").split("\t")
 
 
 def _from_pairs(file: Path, defaults: Defaults) -> Iterator[Row]:
@@ -189,16 +185,15 @@ def _from_columns(file: Path, name: str, defaults: Defaults) -> Iterator[Row]:
 
 def _values(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     kind = _kind(file)
-    try:
-        if kind == "parquet":
+    if kind == "parquet":
+        try:
             with pq.ParquetFile(file) as parquet:
                 yield from _parquet_values(file, parquet)
-        else:
-            with open_text(file) as lines:
-                read = _jsonl_values if kind == "jsonl" else _tsv_values
-                yield from read(file, lines)
-    except (UnicodeDecodeError, lzma.LZMAError, EOFError, pa.ArrowException) as error:
-        raise TrainingError(f"{file} cannot be read: {error}") from None
+        except (UnicodeDecodeError, pa.ArrowException) as error:
+            raise TrainingError(f"{file} cannot be read: {error}") from None
+        return
+    with open_text(file) as lines:
+        yield from (_jsonl_values if kind == "jsonl" else _tsv_values)(file, lines)
 
 
 def _parquet_values(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -70,31 +71,38 @@ def read_pairs(
                 yield pair
 
 
-def open_text(file: Path) -> TextIO:
-    """Open a UTF-8 text file, plain or xz-compressed; lines end at a line feed alone."""
-    if file.suffix == ".xz":
-        return lzma.open(file, "rt", encoding="utf-8", newline="\n")
-    return file.open(encoding="utf-8", newline="\n")
+@contextmanager
+def open_text(file: Path) -> Iterator[TextIO]:
+    """A UTF-8 text file, plain or xz-compressed; lines end at a line feed alone.
+
+    What is read inside the `with` raises TrainingError where the file is damaged or no UTF-8.
+    """
+    try:
+        if file.suffix == ".xz":
+            with lzma.open(file, "rt", encoding="utf-8", newline="\n") as lines:
+                yield lines
+        else:
+            with file.open(encoding="utf-8", newline="\n") as lines:
+                yield lines
+    except (UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
+        raise TrainingError(f"{file} cannot be read: {error}") from None
 
 
 def table_rows(file: Path, lines: TextIO, columns: tuple[str, ...]) -> Iterator[list[str]]:
     """The rows of a TSV file that must have exactly `columns`.
 
-    Raises TrainingError, with the line number, where it has others or cannot be read.
+    Raises TrainingError, with the line number, where it has others.
     """
-    try:
-        header = tuple(next(lines, "").rstrip("\n").split("\t"))
-        if header != columns:
-            raise TrainingError(f"{file}: columns are {header}; expected {columns}")
-        for number, line in enumerate(lines, start=2):
-            row = line.rstrip("\n").split("\t")
-            if len(row) != len(columns):
-                raise TrainingError(
-                    f"{file}, line {number}: {len(row)} columns; expected {len(columns)}"
-                )
-            yield row
-    except (UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
-        raise TrainingError(f"{file} cannot be read: {error}") from None
+    header = tuple(next(lines, "").rstrip("\n").split("\t"))
+    if header != columns:
+        raise TrainingError(f"{file}: columns are {header}; expected {columns}")
+    for number, line in enumerate(lines, start=2):
+        row = line.rstrip("\n").split("\t")
+        if len(row) != len(columns):
+            raise TrainingError(
+                f"{file}, line {number}: {len(row)} columns; expected {len(columns)}"
+            )
+        yield row
 
 
 def _from_pairs(rows: Iterable[list[str]], granularity: Granularity) -> Iterator[Pair]:

@@ -6,8 +6,6 @@ percent, by language.
 
 from __future__ import annotations
 
-import csv
-import lzma
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Granularity
-from training.corpora.tsv import read_pairs
+from training.corpora.tsv import open_text, read_pairs, table_rows
 from training.errors import TrainingError
 from training.evaluation.embedder import Vectors
 
@@ -32,6 +30,7 @@ TATOEBA_LANGUAGES = {
     "zh": "cmn",
 }  # fmt: skip
 ENTITY_LANGUAGES = ("fr", "ja", "zh")
+_LINK_COLUMNS = ("split", "id1", "id2", "uri1", "uri2", "name1", "name2")
 
 _BLOCK_ROWS = 1024
 
@@ -97,10 +96,10 @@ def _test_set(folder: Path, name: str) -> Path:
 
 
 def _entity_links(file: Path) -> Iterator[tuple[str, str]]:
-    with lzma.open(file, "rt", encoding="utf-8", newline="\n") as lines:
-        for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-            if row["split"] == "test":
-                yield row["name1"], row["name2"]
+    with open_text(file) as lines:
+        for split, *_, name1, name2 in table_rows(file, lines, _LINK_COLUMNS):
+            if split == "test":
+                yield name1, name2
 
 
 def ranks(queries: Vectors, targets: Vectors, gold: NDArray[np.int64]) -> NDArray[np.int64]:

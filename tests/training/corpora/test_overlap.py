@@ -52,6 +52,18 @@ def test_every_text_column_of_every_kind_of_test_set_is_read(tmp_path: Path) -> 
         list(evaluation_texts(tmp_path / "nothing"))
 
 
+def test_plain_test_sets_count_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    header = ("id", "lang", "text")
+    write_xz(tmp_path / "packed.sentence.wide.tsv.xz", [header, ("1", "en", "Packed text")])
+    rows = "\n".join("\t".join(row) for row in (header, ("1", "en", "Plain text")))
+    (tmp_path / "plain.sentence.wide.tsv").write_text(rows + "\n")
+    assert set(evaluation_texts(tmp_path)) == {"Packed text", "Plain text"}
+    packed = tmp_path / "packed.sentence.wide.tsv.xz"
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(TrainingError, match=r"packed.*cannot be read"):
+        list(evaluation_texts(tmp_path))
+
+
 def test_a_planted_overlap_on_either_side_is_dropped(evaluation_folder: Path) -> None:
     banned = fingerprints(evaluation_texts(evaluation_folder))
     english_side = Pair("1", "s", "de", f"{sentence('en', 5, 6)} 5", "etwas")
