@@ -26,7 +26,7 @@ from training.backbone import masked_mean
 from training.corpora.sampling import load_pairs
 from training.export import trained
 from training.recipe import Recipe
-from training.trainer import read_run
+from training.run import read_run
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 

@@ -26,7 +26,8 @@ from training.corpora.sampling import load_pairs
 from training.errors import TrainingError
 from training.evaluation.table import as_markdown
 from training.recipe import Recipe
-from training.trainer import fingerprint, finished_adapter, read_run
+from training.run import read_run
+from training.trainer import fingerprint, finished_adapter
 
 OPSET = 18
 PARITY_LIMIT = 1e-5

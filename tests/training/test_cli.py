@@ -13,7 +13,7 @@ from tests.tiny_training import PAIRS_HEADER, RecipeWriter, sentence, write_xz
 from training import cli as program
 from training.corpora.table import read_report
 from training.evaluation.tasks import ENTITY_LANGUAGES, TATOEBA_LANGUAGES
-from training.trainer import read_run
+from training.run import read_run
 
 
 def _write_test_sets(folder: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from training.backbone import Backbone
 from training.errors import TrainingError
 from training.objectives import info_nce
 from training.recipe import AdapterRecipe, Recipe
-from training.trainer import Corpus, embed, finished_adapter, learning_rate, read_run, train
+from training.run import read_run
+from training.trainer import Corpus, embed, finished_adapter, learning_rate, train
 
 PLAN = AdapterRecipe.model_validate(
     {
@@ -80,10 +82,10 @@ def test_every_adapter_learns_and_leaves_its_files(
 _KILLED_AT_STEP_4 = """
 import os, signal, sys
 from pathlib import Path
-from training import trainer
+from training import stage, trainer
 from training.recipe import Recipe
 
-trainer.CHECKPOINT_EVERY_S = 0.0
+stage.CHECKPOINT_EVERY_S = -1e9  # after every step
 rate = trainer.learning_rate
 def cut(step, plan):
     if step == 4 and plan.granularity == "sentence":
@@ -125,25 +127,7 @@ def test_a_run_killed_in_the_middle_ends_where_an_unbroken_one_does(
     assert [line["step"] for line in _metrics(tmp_path / "cut", "sentence")] == [0, 7]
 
 
-def test_a_run_belongs_to_its_recipe_and_to_one_process(
-    bert_folder: Path,
-    corpus: Corpus,
-    write_recipe: RecipeWriter,
-    tmp_path: Path,
-) -> None:
-    run = tmp_path / "run"
-    first = Recipe.read(write_recipe(bert_folder, steps=2))
-    train(first, corpus, run)
-    with pytest.raises(TrainingError, match="made with another recipe; use a new folder"):
-        train(Recipe.read(write_recipe(bert_folder, steps=3)), corpus, run)
-    with (
-        trainer._claimed(run, first, read_run(run)["backbone_sha256"]),
-        pytest.raises(TrainingError, match="in use by another training process"),
-    ):
-        train(first, corpus, run)
-
-
-def test_a_run_goes_on_whose_recipe_knew_fewer_fields(
+def test_a_run_belongs_to_its_recipe_corpus_and_test_sets(
     bert_folder: Path,
     corpus: Corpus,
     write_recipe: RecipeWriter,
@@ -152,14 +136,14 @@ def test_a_run_goes_on_whose_recipe_knew_fewer_fields(
     run = tmp_path / "run"
     recipe = Recipe.read(write_recipe(bert_folder, steps=2))
     train(recipe, corpus, run)
-    record = read_run(run)
-    del record["recipe"]["source_exponent"]  # as polygrain-mini 0.1 was recorded
-    (run / "run.json").write_text(json.dumps(record))
-    train(recipe, corpus, run)
-    record["recipe"]["chunk_tokens"] = 7
-    (run / "run.json").write_text(json.dumps(record))
-    with pytest.raises(TrainingError, match="made with another recipe"):
-        train(recipe, corpus, run)
+    with pytest.raises(TrainingError, match="made with another recipe; use a new folder"):
+        train(Recipe.read(write_recipe(bert_folder, steps=3)), corpus, run)
+    other = shutil.copytree(corpus.path, tmp_path / "corpus")
+    (other / "more.pairs.tsv").write_text("")
+    with pytest.raises(TrainingError, match="made with another corpus_sha256; use"):
+        train(recipe, Corpus(other, corpus.evaluation), run)
+    with pytest.raises(TrainingError, match="made with another evaluation_sha256; use"):
+        train(recipe, Corpus(corpus.path, other), run)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(

@@ -1,0 +1,29 @@
+"""Write files and folders so that a cut leaves the old one or the new one, never a half."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+
+def replace(target: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` make a file or folder beside `target`, sync it, and rename it into place: what
+    stands at `target` is always whole. A folder must not exist yet."""
+    staged = target.with_name(f".{target.name}.new")
+    if staged.is_dir():
+        shutil.rmtree(staged)  # a cut left it
+    write(staged)
+    for file in [*staged.rglob("*"), staged] if staged.is_dir() else [staged]:
+        _sync(file)
+    staged.replace(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
