@@ -78,19 +78,44 @@ def export_command(
 
 
 @cli.command("evaluate")
-@click.option("--bundle", type=_EXISTING_FOLDER, required=True)
-@click.option("--evaluation", type=_EXISTING_FOLDER, required=True, help="folder of test sets")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="scores as JSON")
+@click.option("--bundle", type=_EXISTING_FOLDER, help="the bundle to measure")
+@click.option("--url", help="or the running service to measure, like http://127.0.0.1:8080")
+@click.option("--scores", type=_EXISTING_FILE, help="or what --out wrote, to show it again")
+@click.option("--evaluation", type=_EXISTING_FOLDER, help="folder of test sets")
+@click.option(
+    "--tasks", help="names with commas between; docs/evaluation.md has them [default: all]"
+)
+@click.option("--adapters", help="of: none, the adapters' names, routed [default: all]")
+@click.option("--languages", help="codes, `core` (the 30) or `all` [default: core]")
+@click.option("--out", type=_NEW_FILE, help="write every figure as JSON")
+@click.option("--report", type=_NEW_FILE, help="write one HTML page with plots")
+@click.option("--compare", type=_EXISTING_FILE, help="another --out, to compare in the report")
 @click.pass_obj
-def evaluate_command(threads: int | None, bundle: Path, evaluation: Path, out: Path | None) -> None:
-    """Print the adapter x task table: every adapter, and none, on every granularity's task."""
-    from training.evaluation.embedder import Embedder
-    from training.evaluation.table import as_markdown, as_scores, evaluate
+def evaluate_command(
+    threads: int | None,
+    bundle: Path | None,
+    url: str | None,
+    scores: Path | None,
+    evaluation: Path | None,
+    tasks: str | None,
+    adapters: str | None,
+    languages: str | None,
+    out: Path | None,
+    report: Path | None,
+    compare: Path | None,
+) -> None:
+    """Measure a bundle, or a running service, on every task of the suite; print and write it."""
+    from training.evaluation.command import Choice, Outputs, Source, run
 
-    table = evaluate(Embedder.open(bundle, threads), evaluation)
-    click.echo(as_markdown(table))
-    if out is not None:
-        out.write_text(json.dumps(as_scores(table), indent=2) + "\n", encoding="utf-8")
+    run(
+        Source(bundle, url, scores),
+        evaluation,
+        Choice(tasks, adapters, languages),
+        Outputs(out, report, compare),
+        threads,
+        say=click.echo,
+        note=lambda text: click.echo(text, err=True),
+    )
 
 
 @cli.group("corpus")

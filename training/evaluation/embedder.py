@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from models.bundle import Bundle
+from training.evaluation.encoder import Model
+from training.evaluation.similarity import Vectors
 
-Vectors = NDArray[np.float32]  # (n, dim), unit rows
-
+# Padded tokens of one batch: bounds memory, changes results by rounding only.
 _BATCH_TOKENS = 4096
 
 
@@ -29,49 +29,102 @@ class Embedder:
     bundle: Bundle
     tokenizer: Tokenizer
     session: Any
-    # The same graph with every adapter's up-projection at zero, which is the plain backbone.
+    # The same graph with every adapter's up-projection at zero, which is the plain backbone; None
+    # where it was not asked for.
     plain_session: Any
 
     @classmethod
-    def open(cls, path: Path, threads: int | None = None) -> Embedder:
-        """Open the bundle at `path`; no `threads` means all cores. Raises BundleError."""
+    def open(cls, path: Path, threads: int | None = None, plain: bool = True) -> Embedder:
+        """Open the bundle at `path`; no `threads` means all cores. Raises BundleError.
+
+        Without `plain`, half the memory is taken and nothing goes through the plain backbone.
+        """
         bundle = Bundle.open(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0  # the runtime's word for all
         tokenizer = Tokenizer.from_file(str(bundle.file(bundle.manifest.tokenizer.file)))
+        tokenizer.no_padding()
         graph = onnx.load(str(bundle.graph()))
         session = _session(graph, options)
-        return cls(bundle, tokenizer, session, _session(without_adapters(graph), options))
+        return cls(
+            bundle,
+            tokenizer,
+            session,
+            _session(without_adapters(graph), options) if plain else None,
+        )
+
+    @property
+    def model(self) -> Model:
+        """What the bundle's manifest says."""
+        manifest = self.bundle.manifest
+        return Model(
+            name=manifest.name,
+            version=manifest.version,
+            dimension=manifest.dimension,
+            adapters={adapter.name: adapter.granularity for adapter in manifest.adapters},
+            routing=manifest.routing,
+            has_plain=self.plain_session is not None,
+            has_tokens=True,
+        )
 
     def embed(self, texts: Sequence[str], adapter: str | None) -> Vectors:
         """Unit vectors of `texts` through the adapter so named, or through the plain backbone.
 
         Without an adapter, texts are cut at the longest length that any adapter allows.
         """
-        manifest = self.bundle.manifest
-        if adapter is None:
-            session, row = self.plain_session, 0
-            max_tokens = max(each.max_tokens for each in manifest.adapters)
-        else:
-            chosen = manifest.adapter(adapter)
-            session, row, max_tokens = self.session, chosen.row, chosen.max_tokens
-        self.tokenizer.enable_truncation(max_tokens)
+        self.tokenizer.enable_truncation(self._max_tokens(adapter))
         unique = list(dict.fromkeys(texts))
         ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(unique)]
-        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
-        vectors = np.empty((len(unique), manifest.dimension), dtype=np.float32)
-        label = adapter or "none"
-        progress = tqdm(total=len(order), desc=label, unit="text", leave=False, disable=None)
-        while order:
-            size = max(1, _BATCH_TOKENS // len(ids[order[0]]))
-            batch, order = order[:size], order[size:]
-            vectors[batch] = self._run(session, [ids[index] for index in batch], row)
-            progress.update(len(batch))
-        progress.close()
+        vectors = np.empty((len(unique), self.bundle.manifest.dimension), dtype=np.float32)
+        for batch, embeddings in self._batches(ids, adapter, "embedding"):
+            vectors[batch] = embeddings
         place = {text: index for index, text in enumerate(unique)}
         return vectors[[place[text] for text in texts]]
 
-    def _run(self, session: Any, rows: Sequence[Sequence[int]], adapter_row: int) -> Vectors:  # noqa: ANN401
+    def embed_words(self, sentences: Sequence[Sequence[str]], adapter: str | None) -> list[Vectors]:
+        """For each sentence the mean of each word's sub-word states, zero for a word that the
+        tokenizer drops or the adapter's limit cuts off: (words, dim), not normalised."""
+        self.tokenizer.enable_truncation(self._max_tokens(adapter))
+        encodings = self.tokenizer.encode_batch(
+            [list(sentence) for sentence in sentences], is_pretokenized=True
+        )
+        dimension = self.bundle.manifest.dimension
+        result = [np.zeros((len(words), dimension), dtype=np.float32) for words in sentences]
+        ids = [encoding.ids for encoding in encodings]
+        for batch, states in self._batches(ids, adapter, "tokens"):
+            for index, row in zip(batch, states, strict=True):
+                word_of = encodings[index].word_ids  # None for a special token
+                for word in {word for word in word_of if word is not None}:
+                    places = [place for place, each in enumerate(word_of) if each == word]
+                    result[index][word] = row[places].mean(axis=0)
+        return result
+
+    def _max_tokens(self, adapter: str | None) -> int:
+        manifest = self.bundle.manifest
+        if adapter is None:
+            return max(each.max_tokens for each in manifest.adapters)
+        return manifest.adapter(adapter).max_tokens
+
+    def _batches(
+        self, ids: Sequence[Sequence[int]], adapter: str | None, output: str
+    ) -> Iterator[tuple[list[int], Vectors]]:
+        """Places of texts of like length, and what the graph gives for them, the longest first."""
+        if adapter is None and self.plain_session is None:
+            raise ValueError("opened without the plain backbone; use Embedder.open(…, plain=True)")
+        session = self.plain_session if adapter is None else self.session
+        adapter_row = 0 if adapter is None else self.bundle.manifest.adapter(adapter).row
+        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
+        label = adapter or "none"
+        with tqdm(total=len(order), desc=label, unit="text", leave=False, disable=None) as progress:
+            while order:
+                size = max(1, _BATCH_TOKENS // len(ids[order[0]]))
+                batch, order = order[:size], order[size:]
+                feed = self._feed([ids[index] for index in batch], adapter_row)
+                (values,) = session.run([output], feed)
+                yield batch, values
+                progress.update(len(batch))
+
+    def _feed(self, rows: Sequence[Sequence[int]], adapter_row: int) -> dict[str, Any]:
         width = max(map(len, rows))
         ids = np.full((len(rows), width), self.bundle.manifest.tokenizer.pad_token_id, np.int64)
         mask = np.zeros_like(ids)
@@ -79,10 +132,7 @@ class Embedder:
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
         adapter_ids = np.full(len(rows), adapter_row, np.int64)
-        feed = {"input_ids": ids, "attention_mask": mask, "adapter_ids": adapter_ids}
-        (vectors,) = session.run(["embedding"], feed)
-        result: Vectors = vectors
-        return result
+        return {"input_ids": ids, "attention_mask": mask, "adapter_ids": adapter_ids}
 
 
 def without_adapters(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,71 +1,122 @@
-"""The adapter × task table: every adapter, and none, on the task of every granularity."""
+"""Scores as Markdown: tasks × ways through the adapters, then languages × tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from training.evaluation.embedder import Embedder
-from training.evaluation.tasks import TASKS, Task
-
-NO_ADAPTER = "none"
-Table = dict[str, dict[str, dict[str, float]]]  # adapter → task → language → percent
+from training.evaluation.reading import PLAIN, ROUTED
+from training.evaluation.scores import Scores, Table, TaskScores
+from training.evaluation.tasks import TASKS
 
 
-def evaluate(embedder: Embedder, folder: Path, tasks: Sequence[Task] = TASKS) -> Table:
-    """Score every adapter of a bundle, and the plain backbone, on every task."""
-    names = [adapter.name for adapter in embedder.bundle.manifest.adapters]
-    return {
-        name or NO_ADAPTER: {
-            task.name: dict(task.score(folder, partial(embedder.embed, adapter=name)))
-            for task in tasks
-        }
-        for name in (None, *names)
+def as_markdown(table: Table) -> str:
+    """The headline of every task by system, the best of each row in bold, then every language of
+    every task for one system: `routed` where it was measured, else the last.
+
+    `table` is what `Scores.by_language` answers and a manifest keeps: system → task → language →
+    percent. A task that the suite does not know is averaged over its languages, and higher is
+    better.
+    """
+    return f"{_by_system(table)}\n\n{_by_language(table)}"
+
+
+def further_figures(scores: Scores) -> str:
+    """Every figure of every task over every group of languages, but the headlines."""
+    rows = [
+        [task.title, figure.label, over, *_cells(task, scores.systems, over, name)]
+        for task in scores.tasks.values()
+        for over in next(iter(task.systems.values())).means
+        for name, figure in task.figures.items()
+        if (over, name) != (task.headline, task.main)
+    ]
+    return _grid(["task", "figure", "over", *scores.systems], rows)
+
+
+def routing_gain(task: TaskScores) -> str | None:
+    """For a task whose two sides are of different granularity: what routing each side to its own
+    adapter gives over the best single adapter for both. None where one of them is not measured."""
+    singles = {
+        name.split("+")[0]: task.value(scores)
+        for name, scores in task.mixed.items()
+        if len(set(name.split("+"))) == 1
     }
+    if ROUTED not in task.systems or not singles:
+        return None
+    routed, best = task.value(task.systems[ROUTED]), max(singles, key=lambda name: singles[name])
+    return (
+        f"{task.title}, {task.figures[task.main].label}: {routed:.1f} with each side through its "
+        f"own adapter, {singles[best]:.1f} with the best single one ({best}): "
+        f"{routed - singles[best]:+.1f}"
+    )
 
 
-def summary(table: Table) -> dict[str, dict[str, float]]:
-    """The mean over languages of every cell, in percent."""
-    return {
-        adapter: {task: round(float(np.mean(list(by.values()))), 2) for task, by in row.items()}
-        for adapter, row in table.items()
-    }
+def routing_gains(scores: Scores) -> list[str]:
+    """`routing_gain` of every task that has one."""
+    return [line for task in scores.tasks.values() if (line := routing_gain(task)) is not None]
 
 
-def as_markdown(table: Table, tasks: Sequence[Task] = TASKS) -> str:
-    """The table of means, the best of each column in bold, then each language of each task."""
-    means = summary(table)
-    head = [f"{task.granularity}: {task.name}, {task.figure}" for task in tasks]
+def shown_system(systems: Iterable[str]) -> str:
+    """Of which system languages are shown: `routed` where it was measured, else the last."""
+    *_, last = names = list(systems)
+    return ROUTED if ROUTED in names else last
+
+
+def _by_system(table: Table) -> str:
+    systems = list(table)
+    tasks = list(dict.fromkeys(task for row in table.values() for task in row))
     rows = []
-    for adapter, row in means.items():
-        label = "no adapter" if adapter == NO_ADAPTER else f"{adapter} adapter"
-        cells = []
-        for task in tasks:
-            best = row[task.name] == max(other[task.name] for other in means.values())
-            cells.append(f"**{row[task.name]:.1f}**" if best else f"{row[task.name]:.1f}")
-        rows.append([label, *cells])
-    parts = [_grid(["", *head], rows)]
     for task in tasks:
-        languages = sorted(next(iter(table.values()))[task.name])
-        rows = [
-            [adapter, *(f"{row[task.name][language]:.1f}" for language in languages)]
-            for adapter, row in table.items()
-        ]
-        parts.append(f"{task.name}, {task.figure} by language\n\n" + _grid(["", *languages], rows))
-    return "\n\n".join(parts)
+        label, lower = _label(task)
+        values = {s: _headline(task, table[s][task]) for s in systems if task in table[s]}
+        # What reads alike is as good: the best is told on what is shown.
+        shown = {system: f"{value:.1f}" for system, (_, value) in values.items()}
+        best = (min if lower else max)(shown.values(), key=float)
+        cells = [f"**{v}**" if (v := shown.get(s, "")) == best else v for s in systems]
+        over = next(iter(values.values()))[0]
+        rows.append([f"{label}, {over}", *cells])
+    return _grid(["", *(_column(system) for system in systems)], rows)
 
 
-def as_scores(table: Table, tasks: Sequence[Task] = TASKS) -> dict[str, Any]:
-    """What a manifest keeps of a table: the means, and which figure each task reports."""
-    return {
-        "figures": {task.name: f"{task.figure}, percent, mean over languages" for task in tasks},
-        "adapter_by_task": summary(table),
-        "by_language": table,
-    }
+def _by_language(table: Table) -> str:
+    system = shown_system(table)
+    row = table[system]
+    languages = sorted({language for by in row.values() for language in by})
+    rows = [
+        [language, *(f"{by[language]:.1f}" if language in by else "" for by in row.values())]
+        for language in languages
+    ]
+    labels = [_label(task)[0] for task in row]
+    return f"By language, {_column(system)}\n\n" + _grid(["", *labels], rows)
+
+
+def _label(name: str) -> tuple[str, bool]:
+    """Title and main figure of a task, and whether lower is better."""
+    task = TASKS.get(name)
+    if task is None:
+        return name, False
+    arrow = " ↓" if task.main.lower_is_better else ""
+    return f"{task.title}, {task.main.label}{arrow}", task.main.lower_is_better
+
+
+def _headline(name: str, by_language: Mapping[str, float]) -> tuple[str, float]:
+    task = TASKS.get(name)
+    if task is not None:
+        for mean in task.complete_means(by_language):
+            return mean.name, float(np.mean([by_language[each] for each in mean.languages]))
+    return f"mean of {len(by_language)}", float(np.mean(list(by_language.values())))
+
+
+def _column(system: str) -> str:
+    return {PLAIN: "no adapter", ROUTED: "routed"}.get(system, f"{system} adapter")
+
+
+def _cells(task: TaskScores, systems: Sequence[str], over: str, figure: str) -> list[str]:
+    return [
+        f"{task.systems[system].means[over][figure]:.1f}" if system in task.systems else ""
+        for system in systems
+    ]
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,39 +1,50 @@
-from training.evaluation.table import as_markdown, as_scores, summary
+"""The tables that the terminal and a model card show."""
 
+from __future__ import annotations
 
-def _row(
-    french: float, japanese: float, tatoeba: float, xquad: float
-) -> dict[str, dict[str, float]]:
-    return {
-        "DBP15K names": {"fr": french, "ja": japanese},
-        "Tatoeba": {"de": tatoeba},
-        "XQuAD paragraphs": {"de": xquad},
-    }
-
+from training.evaluation.languages import CORE_WITHOUT_ENGLISH
+from training.evaluation.table import as_markdown, shown_system
 
 TABLE = {
-    "none": _row(10.0, 0.0, 5.0, 1.0),
-    "phrase": _row(60.0, 20.0, 5.5, 2.0),
-    "sentence": _row(30.0, 10.0, 50.0, 2.0),
+    "none": {"dbp15k": {"fr": 10.0, "ja": 0.0}, "word-alignment": {"cs": 40.0}},
+    "phrase": {"dbp15k": {"fr": 60.0, "ja": 20.0}, "word-alignment": {"cs": 30.04}},
+    "sentence": {"dbp15k": {"fr": 30.0, "ja": 50.0}},
+    "routed": {"dbp15k": {"fr": 60.0, "ja": 20.0}, "word-alignment": {"cs": 30.0}},
 }
 
 
-def test_cells_are_means_over_languages() -> None:
-    assert summary(TABLE)["phrase"] == {
-        "DBP15K names": 40.0,
-        "Tatoeba": 5.5,
-        "XQuAD paragraphs": 2.0,
-    }
-    scores = as_scores(TABLE)
-    assert scores["adapter_by_task"]["none"]["DBP15K names"] == 5.0
-    assert scores["by_language"] == TABLE
-    assert set(scores["figures"]) == {"DBP15K names", "Tatoeba", "XQuAD paragraphs"}
-
-
-def test_the_best_of_each_column_is_bold_ties_included() -> None:
+def test_rows_are_tasks_with_the_best_in_bold_ties_as_shown_included() -> None:
     lines = as_markdown(TABLE).splitlines()
-    assert lines[0].startswith("|  | phrase: DBP15K names, Hit@1 | sentence: Tatoeba, accuracy |")
-    assert lines[2] == "| no adapter | 5.0 | 5.0 | 1.0 |"
-    assert lines[3] == "| phrase adapter | **40.0** | 5.5 | **2.0** |"
-    assert lines[4] == "| sentence adapter | 20.0 | **50.0** | **2.0** |"
-    assert "| none | 10.0 | 0.0 |" in lines
+    assert lines[0] == ("|  | no adapter | phrase adapter | sentence adapter | routed |")
+    assert lines[2] == "| DBP15K names, Hit@1, mean of 2 | 5.0 | **40.0** | **40.0** | **40.0** |"
+    # Less is better, and a system that has not the task has an empty cell.
+    assert (
+        lines[3] == "| Word alignment, AER, argmax ↓, mean of 1 | 40.0 | **30.0** |  | **30.0** |"
+    )
+
+
+def test_languages_are_shown_through_the_routed_system() -> None:
+    lines = as_markdown(TABLE).splitlines()
+    start = lines.index("By language, routed")
+    assert lines[start + 2 :] == [
+        "|  | DBP15K names, Hit@1 | Word alignment, AER, argmax ↓ |",
+        "|---|---|---|",
+        "| cs |  | 30.0 |",
+        "| fr | 60.0 |  |",
+        "| ja | 20.0 |  |",
+    ]
+    assert shown_system(["none", "sentence"]) == "sentence"
+
+
+def test_the_headline_is_over_the_thirty_languages_once_all_are_there() -> None:
+    by_language = dict.fromkeys(CORE_WITHOUT_ENGLISH, 50.0) | {"af": 90.0}
+    whole = as_markdown({"sentence": {"tatoeba": by_language}})
+    assert "| Tatoeba, accuracy, mean of the 30 languages | **50.0** |" in whole
+    del by_language["sw"]
+    part = as_markdown({"sentence": {"tatoeba": by_language}})
+    assert f"| Tatoeba, accuracy, mean of 29 | **{(28 * 50 + 90) / 29:.1f}** |" in part
+
+
+def test_a_task_of_another_version_of_the_suite_is_shown_by_its_name() -> None:
+    lines = as_markdown({"sentence": {"Tatoeba of old": {"de": 50.0, "fr": 40.0}}}).splitlines()
+    assert lines[2] == "| Tatoeba of old, mean of 2 | **45.0** |"
