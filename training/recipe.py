@@ -20,20 +20,41 @@ class _Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AdapterRecipe(_Value):
+class ContrastiveRecipe(_Value):
+    """How a stage learns from pairs that mean the same."""
+
+    steps: Positive
+    # Pairs that are each other's negatives.
+    batch_pairs: Annotated[int, Field(ge=2)]
+    # Batches whose gradients are averaged into one step.
+    accumulation_steps: Positive = 1
+    # Hold the activations of one chunk at a time, for one more forward pass: then `chunk_tokens`
+    # bounds them, and a larger batch costs its vectors and cosines alone. Changes no result.
+    gradient_cache: bool = False
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    direction: Direction = Direction.ONE_WAY
+
+
+class AdapterRecipe(ContrastiveRecipe):
     """How one adapter is trained."""
 
     granularity: Granularity
     # Longest text in tokens, special ones included; longer texts are cut in training.
     max_tokens: Annotated[int, Field(ge=3)]
-    steps: Positive
-    batch_pairs: Annotated[int, Field(ge=2)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    temperature: Annotated[float, Field(gt=0)] = 0.1
-    direction: Direction = Direction.ONE_WAY
     # Another adapter of the recipe whose trained weights this one starts from.
     start_from: Name | None = None
+
+
+class ValidationRecipe(_Value):
+    """What is held out of each stage's pairs, and how often the stage is measured on it."""
+
+    # Held out in equal parts from the languages, as far as a tenth of each goes.
+    pairs: Annotated[int, Field(ge=2)]
+    every_steps: Positive
+    # The stage's result is the state with the best accuracy, not the last.
+    keep_best: bool = False
 
 
 class Recipe(_Value):
@@ -51,6 +72,9 @@ class Recipe(_Value):
     precision: Literal["float32", "bfloat16"] = "float32"
     # Padded tokens that one forward pass may hold: bounds memory, changes no result.
     chunk_tokens: Positive = 8192
+    # Widths besides the full one at which vectors are trained to be cut, rising.
+    matryoshka_dimensions: tuple[Positive, ...] = ()
+    validation: ValidationRecipe | None = None
     seed: int = 1
     adapters: Annotated[dict[Name, AdapterRecipe], Field(min_length=1)]
 
@@ -58,6 +82,8 @@ class Recipe(_Value):
     def _is_consistent(self) -> Self:
         if ANCHOR in self.languages or len(set(self.languages)) != len(self.languages):
             raise ValueError(f"languages: name each once, without {ANCHOR}, which all pair with")
+        if list(self.matryoshka_dimensions) != sorted(set(self.matryoshka_dimensions)):
+            raise ValueError("matryoshka_dimensions: name each once, in rising order")
         trained: set[str] = set()
         for name, adapter in self.adapters.items():
             if adapter.granularity not in TEXT_GRANULARITIES:

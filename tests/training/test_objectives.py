@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from training.objectives import Direction, info_nce
+from training.objectives import Direction, info_nce, matryoshka
 
 
 def slow_info_nce(english: np.ndarray, other: np.ndarray, temperature: float) -> float:
@@ -58,3 +58,23 @@ def test_gradient_points_where_the_loss_falls() -> None:
 def test_lists_of_unlike_length_are_no_pairs() -> None:
     with pytest.raises(ValueError, match="are no pairs"):
         info_nce(torch.ones(3, 2), torch.ones(4, 2), 0.1)
+
+
+@given(english=vectors, other=vectors, prefixes=st.sampled_from([(), (1,), (1, 2)]))
+def test_matryoshka_is_the_sum_over_its_widths(
+    english: np.ndarray, other: np.ndarray, prefixes: tuple[int, ...]
+) -> None:
+    loss = matryoshka(
+        lambda left, right: info_nce(left, right, 0.5),
+        torch.tensor(english),
+        torch.tensor(other),
+        prefixes,
+    )
+    widths = [slow_info_nce(english[:, :n], other[:, :n], 0.5) for n in (*prefixes, 3)]
+    assert loss.item() == pytest.approx(sum(widths), abs=1e-4)
+
+
+@pytest.mark.parametrize("prefixes", [(0,), (3,), (1, 4), (-1,)])
+def test_a_prefix_is_a_part_of_the_vector(prefixes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="are not all shorter than 3"):
+        matryoshka(lambda a, b: (a * b).sum(), torch.ones(2, 3), torch.ones(2, 3), prefixes)

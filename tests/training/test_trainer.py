@@ -12,50 +12,23 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.bundle import Granularity
 from tests.tiny_training import RecipeWriter
-from training import adapters, trainer
-from training.backbone import Backbone
+from training import adapters, contrastive, trainer, validation
+from training.backbone import Backbone, masked_mean
+from training.corpora.overlap import evaluation_texts, fingerprints
+from training.corpora.sampling import PairSampler, load_pairs
+from training.corpora.tsv import Pair
 from training.errors import TrainingError
 from training.objectives import info_nce
-from training.recipe import AdapterRecipe, Recipe
+from training.recipe import Recipe
 from training.run import read_run
-from training.trainer import Corpus, embed, finished_adapter, learning_rate, train
-
-PLAN = AdapterRecipe.model_validate(
-    {
-        "granularity": "phrase",
-        "max_tokens": 8,
-        "steps": 100,
-        "batch_pairs": 4,
-        "learning_rate": 0.5,
-        "warmup_steps": 10,
-    }
-)
+from training.trainer import Corpus, finished_adapter, train
 
 
 def _metrics(run: Path, adapter: str) -> list[dict[str, float]]:
     lines = (run / adapter / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
-
-
-def test_the_rate_rises_then_falls_along_a_cosine_to_zero() -> None:
-    rates = [learning_rate(step, PLAN) for step in range(101)]
-    assert rates[:10] == pytest.approx([0.05 * (step + 1) for step in range(10)])
-    assert rates[10] == pytest.approx(0.5)
-    assert rates[55] == pytest.approx(0.25)
-    assert rates[100] == pytest.approx(0)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-
-
-def test_chunks_change_no_vector(bert_folder: Path) -> None:
-    backbone = Backbone.open(str(bert_folder), half_weights=False)
-    texts = ["Haus", "red house by the river", "a", "old stone bridge " * 4, "Brief und Garten"]
-    rows = backbone.tokenize(texts, 32)
-    with torch.no_grad():
-        alone = torch.cat([embed(backbone, [row], 10_000, False) for row in rows])
-        for chunk_tokens in (1, 12, 40, 10_000):
-            together = embed(backbone, rows, chunk_tokens, False)
-            assert torch.allclose(together, alone, atol=1e-5)
 
 
 def test_every_adapter_learns_and_leaves_its_files(
@@ -82,16 +55,16 @@ def test_every_adapter_learns_and_leaves_its_files(
 _KILLED_AT_STEP_4 = """
 import os, signal, sys
 from pathlib import Path
-from training import stage, trainer
+from training import contrastive, stage, trainer
 from training.recipe import Recipe
 
 stage.CHECKPOINT_EVERY_S = -1e9  # after every step
-rate = trainer.learning_rate
+rate = contrastive.learning_rate
 def cut(step, plan):
     if step == 4 and plan.granularity == "sentence":
         os.kill(os.getpid(), signal.SIGKILL)
     return rate(step, plan)
-trainer.learning_rate = cut
+contrastive.learning_rate = cut
 recipe, corpus, evaluation, run = map(Path, sys.argv[1:])
 trainer.train(Recipe.read(recipe), trainer.Corpus(corpus, evaluation), run)
 """
@@ -153,7 +126,9 @@ def test_a_loss_that_is_no_number_stops_the_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trainer, "info_nce", lambda *args: info_nce(*args) * math.nan)
+    monkeypatch.setattr(
+        contrastive, "info_nce", lambda *args, **plan: info_nce(*args, **plan) * math.nan
+    )
     with pytest.raises(TrainingError, match="the loss is nan at step 0"):
         train(
             Recipe.read(write_recipe(bert_folder, steps=2)),
@@ -192,3 +167,139 @@ def test_a_wrong_recipe_is_refused_by_field(
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(TrainingError, match=message):
         Recipe.read(file)
+
+
+def test_every_way_of_computing_a_step_ends_in_the_same_adapters(
+    bert_folder: Path,
+    corpus: Corpus,
+    write_recipe: RecipeWriter,
+    tmp_path: Path,
+) -> None:
+    plain = write_recipe(bert_folder, steps=4)
+    text = plain.read_text()
+    for name, old, new in (
+        ("plain", "", ""),
+        ("chunked", "[adapters.phrase]", "chunk_tokens = 40\n[adapters.phrase]"),
+        ("cached", "steps = 4", "steps = 4\ngradient_cache = true"),
+    ):
+        plain.write_text(text.replace(old, new, -1 if name == "cached" else 1) if old else text)
+        train(Recipe.read(plain), corpus, tmp_path / name)
+    for adapter in ("phrase", "sentence", "paragraph"):
+        expected = adapters.load(finished_adapter(tmp_path / "plain", adapter))
+        for name in ("chunked", "cached"):
+            for key, value in adapters.load(finished_adapter(tmp_path / name, adapter)).items():
+                assert torch.allclose(value, expected[key], atol=1e-4), (name, adapter, key)
+
+
+def test_accumulation_averages_batches_that_follow_each_other(
+    bert_folder: Path,
+    corpus: Corpus,
+    write_recipe: RecipeWriter,
+    tmp_path: Path,
+) -> None:
+    file = write_recipe(bert_folder, steps=1)
+    train(Recipe.read(file), corpus, tmp_path / "first")
+    file.write_text(file.read_text().replace("steps = 1", "steps = 1\naccumulation_steps = 3"))
+    recipe = Recipe.read(file)
+    train(recipe, corpus, tmp_path / "three")
+    (line,) = _metrics(tmp_path / "three", "phrase")
+    # Batches 0, 1 and 2 under the first adapter's fresh weights, one by one.
+    backbone = Backbone.open(recipe.backbone, recipe.half_weights)
+    torch.manual_seed(recipe.seed)
+    adapters.attach(backbone.model, list(recipe.adapters), recipe.reduction_factor)
+    adapters.select(backbone.model, "phrase")
+    banned = fingerprints(evaluation_texts(corpus.evaluation))
+    pairs = load_pairs(corpus.path, Granularity.PHRASE, recipe.languages, banned)
+    sampler = PairSampler(pairs, recipe.language_exponent, recipe.seed)
+    losses = []
+    for number in range(3):
+        sides = []
+        for texts in zip(*((p.english, p.other) for p in sampler.batch(number, 16)), strict=True):
+            ids, mask = backbone.pad(backbone.tokenize(texts, 16))
+            with torch.no_grad():
+                states = backbone.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            sides.append(masked_mean(states, mask))
+        losses.append(info_nce(sides[0], sides[1], 0.05).item())
+    assert len(set(losses)) == 3
+    assert line["loss"] == pytest.approx(sum(losses) / 3, abs=1e-5)
+    (alone,) = _metrics(tmp_path / "first", "phrase")
+    assert alone["loss"] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_held_out_pairs_are_measured_and_never_trained_on(
+    bert_folder: Path,
+    corpus: Corpus,
+    write_recipe: RecipeWriter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: set[str] = set()
+    batch = PairSampler.batch
+
+    def noted(self: PairSampler, step: int, size: int) -> list[Pair]:
+        pairs = batch(self, step, size)
+        trained.update(pair.english for pair in pairs)
+        return pairs
+
+    held: list[Pair] = []
+
+    def held_out(pairs: dict[str, list[Pair]], count: int) -> object:
+        parted = validation.hold_out(pairs, count)
+        held.extend(parted[1])
+        return parted
+
+    monkeypatch.setattr(PairSampler, "batch", noted)
+    monkeypatch.setattr(trainer, "hold_out", held_out)
+    file = write_recipe(bert_folder, steps=40)
+    table = "matryoshka_dimensions = [8, 16]\n[validation]\npairs = 20\nevery_steps = 10\n"
+    file.write_text(file.read_text().replace("[adapters.phrase]", f"{table}[adapters.phrase]"))
+    train(Recipe.read(file), corpus, tmp_path / "run")
+    assert len(held) == 60
+    assert len(trained) > 100
+    assert not trained & {pair.english for pair in held}
+    for name in ("phrase", "sentence", "paragraph"):
+        lines = [line for line in _metrics(tmp_path / "run", name) if "validation_loss" in line]
+        assert [line["step"] for line in lines] == [0, 10, 20, 30, 40]
+        assert lines[-1]["validation_loss"] < lines[0]["validation_loss"]
+        for width in ("", "_8", "_16"):
+            assert 0 <= lines[-1][f"validation_accuracy{width}"] <= 1
+
+
+def test_widths_that_are_no_part_of_a_vector_are_refused(
+    bert_folder: Path,
+    corpus: Corpus,
+    write_recipe: RecipeWriter,
+    tmp_path: Path,
+) -> None:
+    file = write_recipe(bert_folder)
+    text = file.read_text()
+    for widths, message in (
+        ("[8, 32]", "has 32; vectors of .* have 32, which is trained in any case"),
+        ("[16, 8]", "matryoshka_dimensions: name each once, in rising order"),
+    ):
+        line = f"matryoshka_dimensions = {widths}\n[adapters.phrase]"
+        file.write_text(text.replace("[adapters.phrase]", line))
+        with pytest.raises(TrainingError, match=message):
+            train(Recipe.read(file), corpus, tmp_path / "run")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_run_on_cuda_ends_near_the_one_on_the_cpu(
+    bert_folder: Path,
+    corpus: Corpus,
+    write_recipe: RecipeWriter,
+    tmp_path: Path,
+) -> None:
+    file = write_recipe(bert_folder, steps=4)
+    text = file.read_text().replace("steps = 4", "steps = 4\ngradient_cache = true", 1)
+    table = "[validation]\npairs = 20\nevery_steps = 2\n"
+    file.write_text(text.replace("[adapters.phrase]", f"{table}[adapters.phrase]"))
+    for device in ("cpu", "cuda"):
+        train(Recipe.read(file), corpus, tmp_path / device, torch.device(device))
+    assert read_run(tmp_path / "cuda")["sessions"][0]["device"] == "cuda"
+    for name in ("phrase", "sentence", "paragraph"):
+        expected, found = (
+            adapters.load(finished_adapter(tmp_path / device, name)) for device in ("cpu", "cuda")
+        )
+        for key, value in expected.items():
+            assert torch.allclose(found[key], value, atol=0.02), (name, key)

@@ -1,0 +1,102 @@
+"""Texts to pooled vectors: rows of token ids → chunks of like length → vectors, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training import adapters
+from training.backbone import Backbone, masked_mean
+from training.device import pinned
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A tokenized text and the adapter that it goes through; None is the plain backbone."""
+
+    ids: Sequence[int]
+    adapter: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Texts of one adapter that one forward pass takes."""
+
+    adapter: str | None
+    ids: Tensor  # int64 (rows, tokens)
+    mask: Tensor  # int64 (rows, tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch in chunks; `place[i]` is where text i stands among the chunks' rows."""
+
+    chunks: Sequence[Chunk]
+    place: Tensor  # int64 (texts,)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A backbone with its adapters on the device where its weights are."""
+
+    backbone: Backbone
+    device: torch.device
+    # Padded tokens that one forward pass may hold.
+    chunk_tokens: int
+    bfloat16: bool
+
+    def batch(self, rows: Sequence[Row]) -> Batch:
+        """Chunks of one adapter and like length, so that little is computed on padding."""
+        names = sorted({row.adapter or "" for row in rows})
+        order = sorted(
+            range(len(rows)),
+            key=lambda index: (names.index(rows[index].adapter or ""), len(rows[index].ids)),
+        )
+        chunks = []
+        for indices in _chunks(order, rows, self.chunk_tokens):
+            ids, mask = self.backbone.pad([rows[index].ids for index in indices])
+            chunks.append(
+                Chunk(rows[indices[0]].adapter, pinned(ids, self.device), pinned(mask, self.device))
+            )
+        place = torch.empty(len(order), dtype=torch.int64)
+        place[torch.tensor(order)] = torch.arange(len(order))
+        return Batch(chunks, place)
+
+    def encode(self, chunk: Chunk) -> Tensor:
+        """Pooled vectors of one chunk, float32 (rows, dim), each through its adapter."""
+        _activate(self.backbone, chunk.adapter)
+        ids = chunk.ids.to(self.device, non_blocking=True)
+        mask = chunk.mask.to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            states = self.backbone.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return masked_mean(states.float(), mask)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Pooled vectors, float32 (texts, dim), in the texts' order."""
+        vectors = torch.cat([self.encode(chunk) for chunk in batch.chunks])
+        return vectors[batch.place.to(self.device)]
+
+
+def _activate(backbone: Backbone, adapter: str | None) -> None:
+    """Route the model through `adapter` and leave what is trainable as it is."""
+    trainable = [each for each in backbone.model.parameters() if each.requires_grad]
+    adapters.select(backbone.model, adapter)
+    for parameter in trainable:
+        parameter.requires_grad_(True)
+
+
+def _chunks(order: Sequence[int], rows: Sequence[Row], chunk_tokens: int) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    for index in order:  # per adapter rising length: the newest row is the widest
+        if chunk and (
+            rows[index].adapter != rows[chunk[0]].adapter
+            or (len(chunk) + 1) * len(rows[index].ids) > chunk_tokens
+        ):
+            yield chunk
+            chunk = []
+        chunk.append(index)
+    if chunk:
+        yield chunk
