@@ -49,13 +49,26 @@ def cli(context: click.Context, threads: int | None) -> None:
 )
 @click.option("--run", type=_FOLDER, required=True, help="where checkpoints and metrics go")
 @click.option("--backbone", help="hub name or folder, in place of the recipe's")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    help="auto: cuda where there is any",
+)
 def adapters_command(
-    recipe_file: Path, corpus: Path, evaluation: Path, run: Path, backbone: str | None
+    recipe_file: Path,
+    corpus: Path,
+    evaluation: Path,
+    run: Path,
+    backbone: str | None,
+    device: str,
 ) -> None:
     """Train the adapters of a recipe. The same command goes on where a cut one stopped."""
+    from training.device import Device, choose
     from training.trainer import Corpus, train
 
-    train(_recipe(recipe_file, backbone), Corpus(corpus, evaluation), run)
+    on = choose(Device(device))
+    train(_recipe(recipe_file, backbone), Corpus(corpus, evaluation), run, on)
 
 
 @cli.command("export")
