@@ -131,6 +131,57 @@ def evaluate_command(
     )
 
 
+@cli.command("trim")
+@click.option("--bundle", type=_EXISTING_FOLDER, required=True, help="the bundle to cut down")
+@click.option("--corpus", type=_EXISTING_FILE, required=True, help="a corpus table: what is used")
+@click.option("--languages", required=True, help="what to keep, like en,de,fr")
+@click.option("--out", type=_FOLDER, required=True, help="the bundle to write; must not exist")
+@click.option("--name", required=True, help="the new bundle's name")
+@click.option("--version", required=True, help="the new bundle's version, like 0.1.0")
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    help="of each language's token occurrences, to keep",
+)
+@click.option("--vocabulary-size", type=click.IntRange(min=1), help="in place of --coverage")
+@click.option(
+    "--characters",
+    type=click.Choice(["needed", "used"]),
+    default="needed",
+    help="needed: keep all, so that every text still tokenises; used: what the languages use",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=50,
+    help="texts to compare, of each language and granularity",
+)
+@click.pass_obj
+def trim_command(
+    threads: int | None,
+    bundle: Path,
+    corpus: Path,
+    languages: str,
+    out: Path,
+    name: str,
+    version: str,
+    coverage: float,
+    vocabulary_size: int | None,
+    characters: str,
+    sample: int,
+) -> None:
+    """Cut a bundle's vocabulary to chosen languages, and print what that costs."""
+    from training.trim import TrimOptions, as_text, trim
+    from training.trimming.tokenizer import Characters
+
+    chosen = tuple(dict.fromkeys(filter(None, map(str.strip, languages.split(",")))))
+    kept = Characters(characters)
+    options = TrimOptions(chosen, coverage, vocabulary_size, kept, sample, threads)
+    click.echo(as_text(trim(bundle, corpus, out, name, version, options)))
+    click.echo(f"wrote {out}", err=True)
+
+
 @cli.group("corpus")
 def corpus_group() -> None:
     """Build a corpus table from translations, and show what is in one."""
