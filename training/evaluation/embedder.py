@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from models.bundle import Bundle
+from training.errors import TrainingError
 from training.evaluation.encoder import Model
 from training.evaluation.similarity import Vectors
 
@@ -35,7 +36,8 @@ class Embedder:
 
     @classmethod
     def open(cls, path: Path, threads: int | None = None, plain: bool = True) -> Embedder:
-        """Open the bundle at `path`; no `threads` means all cores. Raises BundleError.
+        """Open the bundle at `path`; no `threads` means all cores. Raises BundleError, or
+        TrainingError where a plain backbone is asked for and its adapters cannot be left out.
 
         Without `plain`, half the memory is taken and nothing goes through the plain backbone.
         """
@@ -138,14 +140,17 @@ class Embedder:
 def without_adapters(graph: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of an exported graph whose adapters add nothing: their up-projections are zero.
 
-    Raises ValueError where the graph has no adapters.
+    Raises TrainingError where the graph has no adapters of the kind that `export` writes.
     """
     plain = onnx.ModelProto()
     plain.CopyFrom(graph)
     # Up-projections are found by the use of their weights: `export` names them so.
     found = [tensor for tensor in plain.graph.initializer if ".adapter_up." in tensor.name]
     if not found:
-        raise ValueError("the graph holds no stacked adapters")
+        raise TrainingError(
+            "the graph holds no stacked adapters that could be left out; "
+            "name those to measure by --adapters, without none"
+        )
     for tensor in found:
         zero = np.zeros_like(numpy_helper.to_array(tensor))
         tensor.CopyFrom(numpy_helper.from_array(zero, tensor.name))

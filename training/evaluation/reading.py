@@ -55,8 +55,11 @@ class VectorCache:
     def __init__(self, encoder: Encoder, budget_bytes: int) -> None:
         self._encoder = encoder
         self._budget_bytes = budget_bytes
-        self._used_bytes = 0
+        self.used_bytes = 0
         self._vectors: OrderedDict[tuple[str | None, str], Vectors] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._vectors)
 
     def embed(self, texts: Sequence[str], adapter: str | None) -> Vectors:
         """As the encoder's own, but only what is not cached is encoded, in one call."""
@@ -78,10 +81,10 @@ class VectorCache:
             self._vectors.move_to_end(key)
         elif vector is not None:
             self._vectors[key] = vector.copy()
-            self._used_bytes += _size(key, vector)
-            while self._used_bytes > self._budget_bytes:
+            self.used_bytes += _size(key, vector)
+            while self.used_bytes > self._budget_bytes:
                 oldest, dropped = self._vectors.popitem(last=False)
-                self._used_bytes -= _size(oldest, dropped)
+                self.used_bytes -= _size(oldest, dropped)
 
 
 def _size(key: tuple[str | None, str], vector: Vectors) -> int:

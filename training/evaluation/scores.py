@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import TrainingError
 
@@ -51,6 +51,19 @@ class TaskScores(_Value):
     systems: Annotated[dict[str, SystemScores], Field(min_length=1)]
     # `query adapter+target adapter`: queries through one, texts searched through the other.
     mixed: dict[str, SystemScores]
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        means = list(next(iter(self.systems.values())).means)
+        for name, scores in [*self.systems.items(), *self.mixed.items()]:
+            rows = [*scores.means.values(), *scores.by_language.values(), *scores.by_pair.values()]
+            if list(scores.means) != means or any(
+                row.keys() != self.figures.keys() for row in rows
+            ):
+                raise ValueError(
+                    f"{name} lacks a mean or a figure that the task has, or has another"
+                )
+        return self
 
     @property
     def main(self) -> str:
