@@ -254,9 +254,9 @@ class _Buckets:
         self._rows: list[list[tuple[Row, bool]]] = [[] for _ in self.files]
         self._writers = [pa.ipc.new_stream(str(file), _SPILL_SCHEMA) for file in self.files]
 
-    def add(self, row: Row, is_evaluation: bool) -> None:
+    def add(self, row: Row, in_evaluation: bool) -> None:
         number = zlib.crc32(row.alignment_id.encode()) % _BUCKETS
-        self._rows[number].append((row, is_evaluation))
+        self._rows[number].append((row, in_evaluation))
         if len(self._rows[number]) >= _SPILL_ROWS:
             self._flush(number)
 
@@ -288,7 +288,7 @@ def _write_buckets(buckets: Sequence[Path], writer: pq.ParquetWriter, ledger: _L
             progress.set_postfix_str(f"bucket {number}/{len(buckets)}", refresh=False)
             for group in _entities(bucket):
                 rows = [row for row, _ in group]
-                kept, dropped = cleaner.clean(rows, any(flag for _, flag in group))
+                kept, dropped = cleaner.clean(rows, [found for _, found in group])
                 for row in kept:
                     ledger.sources[row.source].kept += 1
                 for row, reason in dropped:

@@ -10,8 +10,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
+from statistics import median_low
 
-from training.corpora.identification import language_mismatch
+from training.corpora.identification import are_close, language_mismatch
 from training.corpora.overlap import fingerprint
 from training.corpora.rows import Row
 from training.corpora.scripts import Profile, ScriptGroup, profile, scripts_of
@@ -21,7 +22,7 @@ from training.corpora.tsv import ANCHOR
 class Reason(StrEnum):
     """Why a row was dropped, in the order in which a row is asked."""
 
-    EVALUATION = "evaluation"  # a text of its id is in a test set
+    EVALUATION = "evaluation"  # it is in a test set, or a longer text of its id is
     NO_LETTERS = "no letters"
     CONTROL = "control characters"
     LENGTH = "length"  # too short or too long for its granularity
@@ -29,7 +30,7 @@ class Reason(StrEnum):
     LANGUAGE = "language"  # in another language, by the identifier
     REPEATED = "repeated in its id"
     UNTRANSLATED = "untranslated"  # the anchor's own words
-    RATIO = "length ratio"  # much longer or shorter than the anchor
+    RATIO = "length ratio"  # much longer or shorter than what it should say
     DUPLICATE = "duplicate"  # the same text with the same anchor, under another id
     ALONE = "nothing aligned left"
 
@@ -41,11 +42,12 @@ LENGTHS: Mapping[str, Mapping[ScriptGroup, tuple[int, int]]] = {
     for granularity, limits in {
         "phrase": ((1, 120), (1, 60), (1, 50)),
         "sentence": ((3, 600), (2, 350), (2, 250)),
-        "paragraph": ((40, 6000), (20, 3500), (16, 2500)),
+        "paragraph": ((25, 6000), (12, 3500), (10, 2500)),
     }.items()
 }
-# How many times longer one text may be than its anchor, in characters of an alphabet, after
-# `RATIO_GRACE` was added to both: short texts differ more. Names may differ by any ratio.
+# How many times longer a text may be than its English, or than the median of its id where there is
+# none, in characters of an alphabet, after `RATIO_GRACE` was added to both: short texts differ
+# more. Names may differ by any ratio.
 RATIOS: Mapping[str, float] = {"sentence": 3.0, "paragraph": 2.5}
 RATIO_GRACE = 15.0
 # The least part of a text's letters that must stand in its language's scripts. Technical text is
@@ -112,16 +114,25 @@ class EntityCleaner:
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
-    def clean(self, rows: Sequence[Row], is_evaluation: bool) -> tuple[list[Row], list[Dropped]]:
+    def clean(
+        self, rows: Sequence[Row], in_evaluation: Sequence[bool]
+    ) -> tuple[list[Row], list[Dropped]]:
         """Part the rows of one id into those to keep and those to drop.
 
         Kept rows are sorted by granularity, then English first, then by language, then as given.
-        `is_evaluation`: a text of this id is in a test set, so all of it goes.
+        `in_evaluation` tells of each row that its text is in a test set. A phrase goes alone: no
+        pair is left that holds it, and the same thing's names in other languages are no test. For
+        a sentence or a paragraph, all of its id goes: the rest translates the test.
         """
-        if is_evaluation:
-            return [], [(row, Reason.EVALUATION) for row in rows]
         kept: list[Row] = []
-        dropped: list[Dropped] = []
+        dropped = [
+            (row, Reason.EVALUATION)
+            for row, found in zip(rows, in_evaluation, strict=True)
+            if found
+        ]
+        if any(row.granularity != "phrase" for row, _ in dropped):
+            return [], [(row, Reason.EVALUATION) for row in rows]
+        rows = [row for row, found in zip(rows, in_evaluation, strict=True) if not found]
         for _, group in groupby(sorted(rows, key=_order), key=lambda row: row.granularity):
             self._clean_granularity(list(group), kept, dropped)
         # A name and its description in one language are aligned; two synonyms are not.
@@ -131,30 +142,48 @@ class EntityCleaner:
         return kept, dropped
 
     def _clean_granularity(self, rows: list[Row], kept: list[Row], dropped: list[Dropped]) -> None:
-        anchor = rows[0]
-        anchor_weight = profile(anchor.text).weight
-        anchor_mark = fingerprint(anchor.text)
+        limit = RATIOS.get(rows[0].granularity)
+        usual = _usual_weight(rows) if limit is not None else 0.0
+        anchor: Row | None = None
         in_id: set[tuple[str, str]] = set()
         for row in rows:
             reason = None
             if (row.language, row.text) in in_id:
                 reason = Reason.REPEATED
-            elif row.language != anchor.language and row.granularity in RATIOS:
-                if fingerprint(row.text) == anchor_mark:
-                    reason = Reason.UNTRANSLATED
-                elif _ratio(profile(row.text).weight, anchor_weight) > RATIOS[row.granularity]:
-                    reason = Reason.RATIO
-            in_id.add((row.language, row.text))
-            # An anchor falls with its translations, for their sake only does it stand.
-            if reason is None and row is not anchor:
+            elif limit is not None and anchor is not None and _is_copy(row, anchor):
+                reason = Reason.UNTRANSLATED
+            elif limit is not None and _ratio(profile(row.text).weight, usual) > limit:
+                reason = Reason.RATIO
+            elif anchor is None:
+                # The anchor falls with its translations, for their sake only does it stand.
+                anchor = row
+            else:
                 mark = _pair_mark(anchor, row)
                 if mark in self._seen:
                     reason = Reason.DUPLICATE
                 self._seen.add(mark)
+            in_id.add((row.language, row.text))
             if reason is None:
                 kept.append(row)
             else:
                 dropped.append((row, reason))
+
+
+def _usual_weight(rows: Sequence[Row]) -> float:
+    """How long a text of this id should be: as the English, or, without one, as the median of the
+    languages' first texts, the shorter of two; any one of them may be wrong."""
+    firsts = {row.language: row for row in reversed(rows)}
+    if (english := firsts.get(ANCHOR)) is not None:
+        return profile(english.text).weight
+    return median_low(profile(row.text).weight for row in firsts.values())
+
+
+def _is_copy(row: Row, anchor: Row) -> bool:
+    """Whether a text is its anchor's, letter for letter. Languages too close to be told apart do
+    share sentences; in them that is a translation."""
+    return not are_close(row.language, anchor.language) and fingerprint(row.text) == fingerprint(
+        anchor.text
+    )
 
 
 def _order(row: Row) -> tuple[int, bool, str]:

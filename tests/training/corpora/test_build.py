@@ -76,17 +76,21 @@ def test_planted_overlaps_are_dropped_from_every_layout_on_either_side(tmp_path:
         ("w.2", "fr", "Un second pont à garder"),
     ]
     write_xz(inputs / "w.sentence.wide.tsv.xz", [("id", "lang", "text"), *wide])
-    # The same id in another source and granularity: a name of what is held out.
+    # The same id in another source and granularity: a name of what is held out. Of a name that is
+    # a test text itself (j.1, j.3), what is left stays.
     own = [("w.1", "en", "hidden bridge", "phrase"), ("w.1", "fr", "pont caché", "phrase")]
     own += [("j.1", "en", "held OUT: 2", "phrase"), ("j.1", "fr", "mis de côté", "phrase")]
     own += [("j.2", "en", "kept", "phrase"), ("j.2", "fr", "gardé", "phrase")]
+    own += [("j.3", "en", "Held out 2!", "phrase"), ("j.3", "fr", "réservé", "phrase")]
+    own += [("j.3", "de", "zurückgelegt", "phrase")]
     names = ("alignment_id", "language", "text", "granularity")
     _jsonl(inputs / "own.jsonl", [dict(zip(names, row, strict=True)) for row in own])
 
     out = tmp_path / "corpus.parquet"
     report = build([inputs], out, _options(sets))
-    assert set(_texts(out)) == {"p.4", "w.2", "j.2"}
-    assert _dropped(report) == {"evaluation": 8 + 3 + 2 + 2}
+    assert set(_texts(out)) == {"p.4", "w.2", "j.2", "j.3"}
+    assert _texts(out)["j.3"] == ["zurückgelegt", "réservé"]
+    assert _dropped(report) == {"evaluation": 8 + 3 + 2 + 1 + 1, "nothing aligned left": 1}
     banned = fingerprints(evaluation_texts(sets))
     table = pq.read_table(out)
     assert not {fingerprint(text) for text in table["text"].to_pylist()} & banned
@@ -94,7 +98,7 @@ def test_planted_overlaps_are_dropped_from_every_layout_on_either_side(tmp_path:
 
     # The plants are found by the filter, not by chance: without it they all stay.
     everything = build([inputs], tmp_path / "all.parquet", _options(None))
-    assert len(_texts(tmp_path / "all.parquet")) == 9
+    assert len(_texts(tmp_path / "all.parquet")) == 10
     assert everything["evaluation_fingerprints"] is None
 
 

@@ -48,7 +48,15 @@ def test_normalised_text_is_nfc_with_single_spaces(text: str) -> None:
         ("phrase", "de", "a" * 121, Reason.LENGTH),
         ("phrase", "zh", "家" * 50, None),
         ("phrase", "zh", "家" * 51, Reason.LENGTH),
-        ("paragraph", "zxx", "a" * 39, Reason.LENGTH),
+        ("paragraph", "zxx", "a" * 24, Reason.LENGTH),
+        ("paragraph", "zxx", "a" * 25, None),
+        # The identifier is sure of Bulgarian, Ligurian and Egyptian: an old spelling, a dialect,
+        # another script than the one it learned the language in.
+        ("sentence", "ru", "Вспомни рабовъ Твоихъ Авраама, Исаака и Іакова", None),
+        ("sentence", "oc", "Chatün tê le dreit de criâ deù sendïcâ bei deù z-autrei", None),
+        ("sentence", "ace_Arab", "ننيکاه نيان مىجالان سامڤى ماتى جيه", None),
+        ("sentence", "oc", "Le navigateur gratuit pour votre ordinateur.", Reason.LANGUAGE),
+        ("sentence", "sl", "Majú prekrásnu záhradu pri dome.", Reason.LANGUAGE),  # Slovak
         ("sentence", "zxx", "hm", Reason.LENGTH),
         ("phrase", "ru", "GitHub", None),  # names keep their letters
         ("phrase", "ru", "Σπίτι", Reason.SCRIPT),
@@ -75,7 +83,7 @@ def _row(language: str, text: str, granularity: str = "sentence", id_: str = "1"
 
 
 def _clean(*rows: Row, cleaner: EntityCleaner | None = None) -> tuple[list[str], dict[str, Reason]]:
-    kept, dropped = (cleaner or EntityCleaner()).clean(rows, is_evaluation=False)
+    kept, dropped = (cleaner or EntityCleaner()).clean(rows, [False] * len(rows))
     return [row.text for row in kept], {row.text: reason for row, reason in dropped}
 
 
@@ -135,16 +143,19 @@ ROW = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.lists(ROW, min_size=1, max_size=8), st.booleans()), max_size=5))
+FLAGGED = st.lists(st.tuples(ROW, st.booleans()), min_size=1, max_size=8)
+
+
+@given(st.lists(FLAGGED, max_size=5))
 def test_every_row_is_kept_or_dropped_once_and_no_aligned_text_stays_twice(
-    entities: list[tuple[list[Row], bool]],
+    entities: list[list[tuple[Row, bool]]],
 ) -> None:
     cleaner = EntityCleaner()
     aligned: Counter[tuple[str, ...]] = Counter()
-    for rows, is_evaluation in entities:
-        kept, dropped = cleaner.clean(rows, is_evaluation)
+    for flagged in entities:
+        rows = [row for row, _ in flagged]
+        kept, dropped = cleaner.clean(rows, [found for _, found in flagged])
         assert Counter([*kept, *(row for row, _ in dropped)]) == Counter(rows)
-        assert not (is_evaluation and kept)
         assert len(set(kept)) == len(kept)
         for granularity in ("phrase", "sentence", "paragraph"):
             group = [row for row in kept if row.granularity == granularity]
@@ -157,3 +168,53 @@ def test_every_row_is_kept_or_dropped_once_and_no_aligned_text_stays_twice(
                 if row.language != "en"
             )
     assert all(count == 1 for count in aligned.values())
+
+
+@given(FLAGGED)
+def test_a_phrase_of_a_test_set_goes_alone_and_a_longer_text_with_all_of_its_id(
+    flagged: list[tuple[Row, bool]],
+) -> None:
+    rows, flags = [row for row, _ in flagged], [found for _, found in flagged]
+    kept, dropped = EntityCleaner().clean(rows, flags)
+    rest = [row for row, found in flagged if not found]
+    if any(found and row.granularity != "phrase" for row, found in flagged):
+        assert kept == []
+        assert {reason for _, reason in dropped} == {Reason.EVALUATION}
+    else:
+        # As if the phrase had never been there.
+        assert kept == EntityCleaner().clean(rest, [False] * len(rest))[0]
+        taken = Counter(row for row, reason in dropped if reason is Reason.EVALUATION)
+        assert taken == Counter(row for row, found in flagged if found)
+
+
+def test_names_in_other_languages_stay_when_some_are_in_a_test_set() -> None:
+    rows = [
+        _row(language, text, "phrase")
+        for language, text in {"en": "Paris", "zh": "巴黎", "ru": "Париж", "el": "Παρίσι"}.items()
+    ]
+    kept, dropped = EntityCleaner().clean(rows, [True, True, False, False])
+    assert [row.text for row in kept] == ["Παρίσι", "Париж"]
+    assert dropped == [(rows[0], Reason.EVALUATION), (rows[1], Reason.EVALUATION)]
+    # One name left says nothing.
+    assert EntityCleaner().clean(rows, [True, True, True, False])[0] == []
+
+
+def test_without_english_the_odd_one_out_goes_whichever_comes_first() -> None:
+    rows = [_row(language, text) for language, text in (("de", GERMAN), ("fr", FRENCH))]
+    assert _clean(_row("bg", "Мост."), *rows)[1] == {"Мост.": Reason.RATIO}
+    assert _clean(*rows, _row("ru", "Мост."))[1] == {"Мост.": Reason.RATIO}
+    # Of two nobody knows which is wrong.
+    kept, dropped = _clean(_row("bg", "Мост."), rows[0])
+    assert kept == []
+    assert dropped == {GERMAN: Reason.RATIO, "Мост.": Reason.ALONE}
+    # English is believed against all others.
+    kept, dropped = _clean(_row("en", "Bridge."), *rows)
+    assert kept == []
+    assert dropped == {GERMAN: Reason.RATIO, FRENCH: Reason.RATIO, "Bridge.": Reason.ALONE}
+
+
+def test_languages_too_close_to_be_told_apart_may_share_a_sentence() -> None:
+    same = "Stari most preko rijeke je obnovljen."
+    assert _clean(_row("hr", same), _row("bs", same), _row("de", GERMAN))[1] == {}
+    shared = _clean(_row("hr", same), _row("it", same), _row("sv", GERMAN))
+    assert shared == ([same, GERMAN], {same: Reason.UNTRANSLATED})

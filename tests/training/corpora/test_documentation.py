@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from training.corpora.cleaning import LENGTHS, RATIO_GRACE, RATIOS, Reason
-from training.corpora.identification import MINIMUM_PROBABILITY, MINIMUM_WEIGHT
+from training.corpora.identification import MAXIMUM_CLAIMED, MINIMUM_PROBABILITY, MINIMUM_WEIGHT
 from training.corpora.scripts import DENSITY, ScriptGroup
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -42,3 +42,6 @@ def test_the_identifier_is_believed_where_its_decision_says() -> None:
     decision = (DOCS / "adr/0006-language-identification.md").read_text(encoding="utf-8")
     assert f"at least {MINIMUM_WEIGHT:.0f} characters" in decision
     assert f"at least {MINIMUM_PROBABILITY}\ngoes to another" in decision
+    assert f"stays where its own language gets more than {MAXIMUM_CLAIMED}" in decision
+    assert f"gives the other at least {MINIMUM_PROBABILITY} and" in CORPORA
+    assert f"its own at most {MAXIMUM_CLAIMED}" in CORPORA
