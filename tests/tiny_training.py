@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -17,6 +20,8 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from training.corpora.rows import Row
+from training.corpora.table import FORMAT_VERSION, REPORT_KEY, SCHEMA
 from training.trainer import Corpus
 
 LANGUAGES = ("de", "fr", "ja", "th", "ru", "ar", "hi", "ko", "zh", "tr")
@@ -149,6 +154,31 @@ def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rows.append((*row, english, other))
     write_xz(folder / "made.pairs.tsv.xz", rows)
     return folder
+
+
+@pytest.fixture(scope="session")
+def entity_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus table of 60 entities in eleven languages, each a phrase, a sentence and a paragraph
+    of three sentences. Every text ends in its number, in digits, and a name of its own."""
+    rows = []
+    for number in range(60):
+        name = f"Z{chr(97 + number // 26)}{chr(97 + number % 26)}"
+        for granularity, lengths in (("phrase", [2]), ("sentence", [6]), ("paragraph", [5, 6, 7])):
+            for language in ("en", *LANGUAGES):
+                parts = [
+                    f"{sentence(language, number, length)} {number} {name}" for length in lengths
+                ]
+                text = ". ".join(parts) + "." * (len(parts) > 1)
+                rows.append(Row(f"entity.{number}", "made", "CC0", granularity, language, text))
+    return write_table(tmp_path_factory.mktemp("entities") / "corpus.parquet", rows)
+
+
+def write_table(file: Path, rows: Sequence[Row]) -> Path:
+    """Write rows, those of one alignment id together, as a corpus table that was never cleaned."""
+    report = json.dumps({"format_version": FORMAT_VERSION})
+    schema = SCHEMA.with_metadata({REPORT_KEY: report})
+    pq.write_table(pa.Table.from_pylist([row._asdict() for row in rows], schema), file)
+    return file
 
 
 @pytest.fixture(scope="session")

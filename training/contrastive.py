@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from training.metrics import Metrics
 from training.objectives import info_nce, matryoshka
 from training.recipe import ContrastiveRecipe, Recipe
 from training.stage import Stage, Validation
-from training.validation import measure
+from training.validation import averaged, measure
 
 GRADIENT_NORM = 1.0
 
@@ -48,7 +48,8 @@ class Data:
 
     # (number, size) -> the batch so numbered; a function of both alone.
     draw: Callable[[int, int], Sequence[Positive]]
-    held_out: Sequence[Positive]
+    # By name, each measured among its own; empty where nothing is held out.
+    held_out: Mapping[str, Sequence[Positive]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +106,17 @@ def contrastive_stage(
     validation = None
     if recipe.validation is not None:
         # Tokenized here, before the thread of the batches uses the tokenizer.
-        held_out = _batch(encoder, recipe, data.held_out)
+        held_out = {
+            each: _batch(encoder, recipe, positives) for each, positives in data.held_out.items()
+        }
 
         def validate() -> Metrics:
+            found = {}
             with torch.no_grad():
-                left, right = encoder.embed(held_out).chunk(2)
-                return measure(left, right, objective, prefixes)
+                for each, batch in held_out.items():
+                    left, right = encoder.embed(batch).chunk(2)
+                    found[each] = measure(left, right, objective, prefixes)
+            return averaged(found)
 
         best = "validation_accuracy" if recipe.validation.keep_best else None
         validation = Validation(validate, recipe.validation.every_steps, best)

@@ -40,7 +40,9 @@ def cached_backward(
     after = _random_states()
     for chunk, state, gradient in zip(chunks, states, gradients, strict=True):
         _set_random_states(state)
-        encode(chunk).backward(gradient)  # type: ignore[no-untyped-call]
+        again = encode(chunk)
+        if again.requires_grad:  # else this chunk went through nothing that is trained
+            again.backward(gradient)  # type: ignore[no-untyped-call]
     _set_random_states(after)
     return loss.detach()
 

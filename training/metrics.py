@@ -80,9 +80,10 @@ def read_metrics(file: Path) -> list[Metrics]:
 
 def plot(history: Sequence[Metrics], title: str) -> Figure:
     """Curves over steps: losses, held-out ones among them, and below them every other held-out
-    metric, whose names begin with `validation_`."""
+    metric. Names of losses end in `loss`, those of held-out metrics begin with `validation_`; what
+    follows a point says of which part a metric is."""
     names = sorted({name for line in history for name in line})
-    losses = [name for name in names if name.endswith("loss")]
+    losses = [name for name in names if name.split(".")[0].endswith("loss")]
     scores = [name for name in names if name.startswith("validation_") and name not in losses]
     panels = [names for names in (losses, scores) if names]
     figure = Figure(figsize=(9, 4 * len(panels)), layout="constrained")

@@ -13,6 +13,8 @@ from training.corpora.tsv import ANCHOR
 from training.errors import TrainingError
 from training.objectives import Direction
 
+# The stage, and the folder in a run, that trains adapters together.
+JOINT = "joint"
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -47,6 +49,19 @@ class AdapterRecipe(ContrastiveRecipe):
     start_from: Name | None = None
 
 
+class JointRecipe(ContrastiveRecipe):
+    """How adapters are trained together, after each by itself, on pairs of different granularity
+    among pairs of their own. Each text goes through the first adapter of its granularity."""
+
+    # Those that are trained; the others stay as they are. None: the first of each granularity.
+    adapters: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    # The share of a batch that is pairs of different granularity; the rest are translations of one
+    # granularity, in equal parts from those of the adapters that are trained.
+    cross_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    # Besides rows under one alignment id, cut sentences and phrases from paragraphs.
+    excerpts: bool = True
+
+
 class ValidationRecipe(_Value):
     """What is held out of each stage's pairs, and how often the stage is measured on it."""
 
@@ -77,6 +92,7 @@ class Recipe(_Value):
     validation: ValidationRecipe | None = None
     seed: int = 1
     adapters: Annotated[dict[Name, AdapterRecipe], Field(min_length=1)]
+    joint: JointRecipe | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -93,7 +109,32 @@ class Recipe(_Value):
                     f"adapter {name} starts from {adapter.start_from}, which is not trained before"
                 )
             trained.add(name)
+        if self.joint is not None:
+            if len(self.by_granularity) < 2:
+                raise ValueError("joint: it needs adapters of two granularities")
+            if unknown := sorted(set(self.joint_adapters) - set(self.by_granularity.values())):
+                raise ValueError(
+                    f"joint: {', '.join(unknown)} is not the first adapter of a granularity; "
+                    f"those are {', '.join(self.by_granularity.values())}"
+                )
+            if JOINT in self.adapters:
+                raise ValueError(f"adapter {JOINT}: the name is the joint stage's")
         return self
+
+    @property
+    def by_granularity(self) -> dict[Granularity, Name]:
+        """The first adapter of each granularity."""
+        found: dict[Granularity, Name] = {}
+        for name, adapter in self.adapters.items():
+            found.setdefault(adapter.granularity, name)
+        return found
+
+    @property
+    def joint_adapters(self) -> tuple[Name, ...]:
+        """The adapters that the joint stage trains."""
+        if self.joint is None:
+            return ()
+        return self.joint.adapters or tuple(self.by_granularity.values())
 
     @classmethod
     def read(cls, file: Path, **overrides: object) -> Recipe:

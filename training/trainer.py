@@ -1,13 +1,14 @@
-"""Train adapters one after the other; a killed run goes on from its last checkpoint.
+"""Train adapters one after the other, then together; a killed run goes on from its checkpoint.
 
-The run is a folder (`training.run`), each adapter a stage of it; the finished weights of an adapter
-are `ADAPTER/adapter.safetensors`.
+The run is a folder (`training.run`), each adapter a stage of it, and the joint stage another:
+
+    ADAPTER/adapter.safetensors       an adapter as its own stage left it
+    joint/adapters/ADAPTER.safetensors   as the joint stage left it, where the recipe has one
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,34 +16,26 @@ import torch
 
 from training import adapters
 from training.backbone import Backbone
-from training.contrastive import Data, Positive, Result, Text, contrastive_stage
-from training.corpora.overlap import evaluation_texts, fingerprints
-from training.corpora.sampling import PairSampler, load_pairs
-from training.corpora.tsv import Pair
+from training.contrastive import Result, contrastive_stage
+from training.data import Corpus, Loader, adapter_data, joint_data
 from training.embedding import Encoder
 from training.errors import TrainingError
-from training.recipe import Recipe
-from training.run import Run, sha256_of
-from training.validation import hold_out
+from training.recipe import JOINT, Recipe
+from training.run import Run, read_run, sha256_of
 
-RESULT = "adapter.safetensors"
+__all__ = ["Corpus", "fingerprint", "finished_adapter", "train"]
+
+ADAPTER_FILE = "adapter.safetensors"
+JOINT_FOLDER = "adapters"
 CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """Where the translations lie, a folder of TSV files or a corpus table, and the test sets whose
-    texts must not be among them."""
-
-    path: Path
-    evaluation: Path
-
-
 def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU) -> None:
-    """Train every adapter of `recipe` that `run` has not finished yet.
+    """Train every adapter of `recipe` that `run` has not finished yet, and its joint stage.
 
     Calling it again on a run that was cut resumes it in data order; what is lost is the time since
-    the last checkpoint. Raises TrainingError where `run` was made by another recipe or backbone.
+    the last checkpoint. Raises TrainingError where `run` was made by another recipe, backbone,
+    corpus or test sets.
     """
     backbone = Backbone.open(recipe.backbone, recipe.half_weights)
     _check_fits(recipe, backbone)
@@ -57,53 +50,62 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
         adapters.attach(backbone.model, list(recipe.adapters), recipe.reduction_factor)
         backbone.model.to(device)
         encoder = Encoder(backbone, device, recipe.chunk_tokens, recipe.precision == "bfloat16")
-        banned: frozenset[bytes] | None = None
-        for name, plan in recipe.adapters.items():
-            if held.finished(name, RESULT):
-                finished = adapters.load(finished_adapter(run, name))
+        loader = Loader(recipe, corpus)
+        for name in recipe.adapters:
+            if held.finished(name, ADAPTER_FILE):
+                finished = adapters.load(run / name / ADAPTER_FILE)
                 adapters.load_weights(backbone.model, name, finished)
-                continue
-            if banned is None:
-                banned = fingerprints(evaluation_texts(corpus.evaluation))
-            pairs = load_pairs(
-                corpus.path,
-                plan.granularity,
-                recipe.languages,
-                banned,
-                frozenset(recipe.excluded_sources),
+            else:
+                _train_adapter(held, recipe, encoder, loader, name)
+        if recipe.joint is not None and not held.finished(JOINT, JOINT_FOLDER):
+            result = Result(JOINT_FOLDER, partial(_save_all, backbone, recipe.joint_adapters))
+            data = joint_data(loader, recipe)
+            held.train(
+                contrastive_stage(
+                    JOINT, encoder, recipe, recipe.joint, recipe.joint_adapters, data, result
+                )
             )
-            held.record({f"pairs.{name}": {key: len(pool) for key, pool in pairs.items()}})
-            if plan.start_from is not None:
-                start = adapters.weights(backbone.model, plan.start_from)
-                adapters.load_weights(backbone.model, name, start)
-            result = Result(RESULT, partial(_save, backbone, name))
-            data = _data(recipe, name, pairs)
-            held.train(contrastive_stage(name, encoder, recipe, plan, [name], data, result))
 
 
 def finished_adapter(run: Path, name: str) -> Path:
-    """Where a run keeps the finished weights of an adapter."""
-    return run / name / RESULT
+    """Where a run keeps the finished weights of an adapter.
+
+    Raises TrainingError where `run` is no run.
+    """
+    recipe = Recipe.model_validate(read_run(run)["recipe"])
+    if name in recipe.joint_adapters:
+        return run / JOINT / JOINT_FOLDER / f"{name}.safetensors"
+    return run / name / ADAPTER_FILE
 
 
-def _data(recipe: Recipe, name: str, pairs: dict[str, list[Pair]]) -> Data:
-    """Translations of one granularity, all through one adapter."""
-    held_out: list[Pair] = []
-    if recipe.validation is not None:
-        pairs, held_out = hold_out(pairs, recipe.validation.pairs)
-    sampler = PairSampler(pairs, recipe.language_exponent, recipe.seed, recipe.source_exponent)
+def fingerprint(backbone: Backbone) -> str:
+    """sha256 over the names and values of a backbone's weights, before adapters are attached."""
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
 
-    def positive(pair: Pair) -> Positive:
-        return Positive(Text(pair.english, name), Text(pair.other, name))
 
-    return Data(
-        lambda number, size: [positive(pair) for pair in sampler.batch(number, size)],
-        [positive(pair) for pair in held_out],
-    )
+def _train_adapter(held: Run, recipe: Recipe, encoder: Encoder, loader: Loader, name: str) -> None:
+    plan, model = recipe.adapters[name], encoder.backbone.model
+    translations = loader.translations(name)
+    held.record({f"pairs.{name}": translations.counts})
+    if plan.start_from is not None:
+        adapters.load_weights(model, name, adapters.weights(model, plan.start_from))
+    result = Result(ADAPTER_FILE, partial(_save, encoder.backbone, name))
+    data = adapter_data(translations, name)
+    held.train(contrastive_stage(name, encoder, recipe, plan, [name], data, result))
 
 
 def _save(backbone: Backbone, name: str, file: Path) -> None:
     adapters.save(file, adapters.weights(backbone.model, name))
+
+
+def _save_all(backbone: Backbone, names: tuple[str, ...], folder: Path) -> None:
+    folder.mkdir()
+    for name in names:
+        _save(backbone, name, folder / f"{name}.safetensors")
 
 
 def _check_fits(recipe: Recipe, backbone: Backbone) -> None:
@@ -118,12 +120,3 @@ def _check_fits(recipe: Recipe, backbone: Backbone) -> None:
             f"matryoshka_dimensions has {recipe.matryoshka_dimensions[-1]}; vectors of "
             f"{backbone.source} have {backbone.dimension}, which is trained in any case"
         )
-
-
-def fingerprint(backbone: Backbone) -> str:
-    """sha256 over the names and values of a backbone's weights, before adapters are attached."""
-    digest = hashlib.sha256()
-    for name, value in sorted(backbone.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()

@@ -89,6 +89,16 @@ def measure(
     return metrics
 
 
+def averaged(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each metric over what was measured, and, of more than one, each by its name."""
+    names = next(iter(found.values()))
+    metrics = {name: sum(each[name] for each in found.values()) / len(found) for name in names}
+    if len(found) > 1:
+        for key, each in found.items():
+            metrics |= {f"{name}.{key}": value for name, value in each.items()}
+    return metrics
+
+
 def _draw(pair: Pair) -> bytes:
     text = f"{pair.language}\0{pair.english}\0{pair.other}"
     return hashlib.blake2b(text.encode(), digest_size=8).digest()

@@ -14,7 +14,7 @@ import torch
 
 from models.bundle import Granularity
 from tests.tiny_training import RecipeWriter
-from training import adapters, contrastive, trainer, validation
+from training import adapters, contrastive, data, validation
 from training.backbone import Backbone, masked_mean
 from training.corpora.overlap import evaluation_texts, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
@@ -249,7 +249,7 @@ def test_held_out_pairs_are_measured_and_never_trained_on(
         return parted
 
     monkeypatch.setattr(PairSampler, "batch", noted)
-    monkeypatch.setattr(trainer, "hold_out", held_out)
+    monkeypatch.setattr(data, "hold_out", held_out)
     file = write_recipe(bert_folder, steps=40)
     table = "matryoshka_dimensions = [8, 16]\n[validation]\npairs = 20\nevery_steps = 10\n"
     file.write_text(file.read_text().replace("[adapters.phrase]", f"{table}[adapters.phrase]"))

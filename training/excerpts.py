@@ -1,0 +1,74 @@
+"""Excerpts of paragraphs: a sentence, or a phrase of words that few paragraphs have."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+
+from models.bundle import Granularity
+from training.corpora.rows import Row
+
+_CUTS_PER_DRAW = 8
+# A phrase begins and ends with words that stand in at most this share of the language's paragraphs.
+_RARE_SHARE = 0.01
+_PHRASE_WORDS = 3
+_SENTENCE_CHARACTERS = 12
+# The end of a sentence: marks that also occur inside one need a space after them.
+_SENTENCE_END = re.compile(r"(?<=[。！？।॥።۔])\s*|(?<=[.!?؟…])[\"'»”’)]*\s+")
+_WORD = re.compile(r"\w+(?:['’\-]\w+)*")
+
+
+class Excerpts:
+    """Cuts sentences and phrases from paragraphs, having seen which words are rare in them."""
+
+    def __init__(self, paragraphs: Iterable[Row]) -> None:
+        self._words: dict[str, Counter[str]] = {}
+        self._paragraphs: Counter[str] = Counter()
+        for row in paragraphs:
+            words = set(_WORD.findall(row.text.casefold()))
+            self._words.setdefault(row.language, Counter()).update(words)
+            self._paragraphs[row.language] += 1
+
+    def cut(self, finer: Granularity, row: Row, rng: np.random.Generator) -> str | None:
+        """A sentence or a phrase of the paragraph `row`; None where the dice find none."""
+        if finer == Granularity.SENTENCE:
+            return cut_sentence(row.text, rng)
+        for _ in range(_CUTS_PER_DRAW):
+            phrase = cut_phrase(row.text, rng)
+            if phrase is not None and self.is_rare(row.language, phrase):
+                return phrase
+        return None
+
+    def is_rare(self, language: str, phrase: str) -> bool:
+        """Whether the phrase begins and ends with rare words that are not numbers."""
+        words = _WORD.findall(phrase.casefold())
+        most = max(1.0, _RARE_SHARE * self._paragraphs[language])
+        return all(
+            self._words[language][word] <= most and word.isalpha() for word in (words[0], words[-1])
+        )
+
+
+def cut_sentence(text: str, rng: np.random.Generator) -> str | None:
+    """One of the sentences of a paragraph; None where it has no two of some length."""
+    parts = [part for part in _SENTENCE_END.split(text) if len(part) >= _SENTENCE_CHARACTERS]
+    return parts[int(rng.integers(len(parts)))] if len(parts) > 1 else None
+
+
+def cut_phrase(text: str, rng: np.random.Generator) -> str | None:
+    """One to three words that follow each other with nothing but a space between them; None where
+    the dice fall on another place, or the text does not put spaces between words."""
+    words = list(_WORD.finditer(text))
+    # Scripts without spaces show as few and very long words.
+    if not words or text.count(" ") < len(text) / 20:
+        return None
+    count = 1 + int(rng.integers(_PHRASE_WORDS))
+    first = int(rng.integers(len(words)))
+    chosen = words[first : first + count]
+    gaps = [text[before.end() : after.start()] for before, after in pairwise(chosen)]
+    if len(chosen) < count or any(gap != " " for gap in gaps):
+        return None
+    return text[chosen[0].start() : chosen[-1].end()]
