@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 ROW_PX = 22
 _CELL_PX = 62
-_HEAD_PX = 128
 _CHARACTER_PX = 7.2
+# Column heads are written upwards at this angle.
+_SLOPE_DEGREES = 38
+# From this strength on, text in the colour of the page reads better than its ink.
+_STRONG = 0.68
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +43,19 @@ def heat_map(
 ) -> str:
     """A table of coloured cells; None is an empty one. `label` says what it shows."""
     left = _label_width(name for name, _ in rows)
-    width, height = left + _CELL_PX * len(columns) + 96, _HEAD_PX + ROW_PX * len(rows) + 4
+    slope = math.radians(_SLOPE_DEGREES)
+    head = 16 + math.sin(slope) * _label_width(columns)
+    width = left + _CELL_PX * len(columns) + math.cos(slope) * _label_width(columns)
+    height = head + ROW_PX * len(rows) + 4
     parts = [_open(width, height, label)]
     for number, name in enumerate(columns):
         x = left + _CELL_PX * number + _CELL_PX / 2
         parts.append(
-            f'<text transform="translate({x:.0f} {_HEAD_PX - 8}) rotate(-38)">{escape(name)}</text>'
+            f'<text transform="translate({x:.0f} {head - 8:.0f}) rotate(-{_SLOPE_DEGREES})">'
+            f"{escape(name)}</text>"
         )
     for number, (name, cells) in enumerate(rows):
-        top = _HEAD_PX + ROW_PX * number
+        top = head + ROW_PX * number
         middle = top + ROW_PX / 2 + 4
         parts.append(
             f'<text x="{left - 8:.0f}" y="{middle:.0f}" text-anchor="end">{escape(name)}</text>'
@@ -61,11 +69,11 @@ def heat_map(
 def _cell(cell: Cell, x: float, y: float) -> str:
     strength = min(1.0, abs(cell.strength))
     colour = "worse" if cell.strength < 0 else "heat"
-    classes = "on" if strength > 0.55 else "in"
+    classes = "on" if strength > _STRONG else "in"
     weight = ' font-weight="700"' if cell.is_best else ""
     return (
         f"<g><title>{escape(cell.title)}</title>"
-        f'<rect class="{colour}" x="{x + 1:.0f}" y="{y + 1}" width="{_CELL_PX - 2}" '
+        f'<rect class="{colour}" x="{x + 1:.0f}" y="{y + 1:.0f}" width="{_CELL_PX - 2}" '
         f'height="{ROW_PX - 2}" rx="2" fill-opacity="{strength:.3f}"/>'
         f'<text class="{classes}" x="{x + _CELL_PX / 2:.0f}" y="{y + ROW_PX / 2 + 4:.0f}" '
         f'text-anchor="middle"{weight}>{escape(cell.text)}</text></g>'
