@@ -14,12 +14,31 @@ from typing import Any
 
 import adapters
 import torch
-from adapters import SeqBnConfig
+from adapters import AdapterModelInterface, SeqBnConfig
 from adapters.methods.bottleneck import BottleneckLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.errors import TrainingError
+from training.student.model import StudentConfig
+
+# How AdapterHub finds its way in an encoder of ours. An adapter hooks in behind the feed-forward
+# update, where it sees the whole stream; there is no layer norm there to reuse.
+_INTERFACES = {
+    StudentConfig.model_type: AdapterModelInterface(
+        adapter_methods=["bottleneck"],
+        model_embeddings="embeddings",
+        model_layers="encoder.layer",
+        layer_self_attn="attention",
+        layer_cross_attn=None,
+        attn_q_proj="query",
+        attn_k_proj="key",
+        attn_v_proj="value",
+        attn_o_proj="output",
+        layer_intermediate_proj="intermediate",
+        layer_output_proj="output",
+    )
+}
 
 
 def attach(model: nn.Module, names: Sequence[str], reduction_factor: float) -> None:
@@ -31,7 +50,7 @@ def attach(model: nn.Module, names: Sequence[str], reduction_factor: float) -> N
     # It warns of inactive adapters each time one is selected, from inside the selection.
     logging.getLogger("adapters.model_mixin").setLevel(logging.ERROR)
     try:
-        adapters.init(model)
+        adapters.init(model, interface=_INTERFACES.get(_model_type(model)))
     except ValueError as error:
         raise TrainingError(f"adapters do not fit this backbone: {error}") from None
     for name in names:
@@ -79,6 +98,10 @@ def save(path: Path, values: dict[str, Tensor]) -> None:
 def load(path: Path) -> dict[str, Tensor]:
     """Read what `save` wrote."""
     return load_file(path)
+
+
+def _model_type(model: nn.Module) -> str:
+    return str(model.config.model_type)  # type: ignore[union-attr]
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, BottleneckLayer]]:

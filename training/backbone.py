@@ -9,9 +9,14 @@ from typing import Any, Literal
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from training.errors import TrainingError
+from training.student.model import StudentModel
+
+# Transformers opens a folder by its config's model type; this is the one that we add.
+AutoConfig.register(StudentModel.config_class.model_type, StudentModel.config_class)
+AutoModel.register(StudentModel.config_class, StudentModel)
 
 Attention = Literal["sdpa", "eager"]
 

@@ -6,6 +6,9 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 def replace(target: Path, write: Callable[[Path], object]) -> None:
@@ -27,3 +30,9 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def save_array(target: Path, array: np.ndarray[Any, Any]) -> None:
+    """Write `array` as an .npy file of exactly that name."""
+    with target.open("wb") as file:
+        np.save(file, array)

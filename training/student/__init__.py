@@ -1,0 +1,1 @@
+"""Build a multilingual student encoder from a monolingual teacher and a corpus table."""

@@ -1,0 +1,171 @@
+"""The context stage: transformer layers that learn what the sum of token vectors cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from training.metrics import Metrics
+from training.stage import Stage, Validation
+from training.student.data import StudentData, validation
+from training.student.model import StudentConfig, StudentModel
+from training.student.recipe import ContextRecipe
+from training.student.schedule import rate
+from training.student.table import TokenTable
+from training.student.tokens import IntVector, TokenizedCorpus
+from training.student.vocabulary import PAD, SPECIAL_TOKENS, START
+
+BACKBONE_FOLDER = "backbone"
+_GRADIENT_NORM = 1.0
+_START_ID = SPECIAL_TOKENS.index(START)
+_PAD_ID = SPECIAL_TOKENS.index(PAD)
+
+
+def context_stage(
+    corpus: TokenizedCorpus,
+    data: StudentData,
+    recipe: ContextRecipe,
+    static: np.ndarray[tuple[int, int], np.dtype[np.float16]],
+    tokenizer: Tokenizer,
+    seed: int,
+) -> Stage:
+    """The stage that trains layers over the static table, and the table with them; its result is a
+    folder that `Backbone.open` reads."""
+    torch.manual_seed(seed)
+    model = StudentModel(
+        StudentConfig(
+            vocab_size=static.shape[0],
+            hidden_size=static.shape[1],
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads,
+            intermediate_size=recipe.feed_forward,
+            pad_token_id=_PAD_ID,
+        )
+    )
+    model.embeddings.requires_grad_(False)
+    # Adam's second moments of the table are to follow the falling gradients of a trained table.
+    table = TokenTable(torch.from_numpy(static.astype(np.float32)), (0.9, 0.99))
+    model.embeddings.weight.data = table.vectors
+    matrices = [each for each in model.encoder.parameters() if each.dim() == 2]
+    others = [each for each in model.encoder.parameters() if each.dim() != 2]
+    optimizers = {
+        # Orthogonalised momentum, scaled to the updates of AdamW (Jordan et al., 2024; Liu et al.,
+        # 2025): fewer steps than Adam to the same loss in batches of thousands of pairs.
+        "matrices": torch.optim.Muon(
+            matrices,
+            lr=recipe.matrix_learning_rate,
+            momentum=0.95,
+            weight_decay=0.01,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        "others": torch.optim.Adam(others, lr=recipe.vector_learning_rate),
+    }
+    peaks = {name: each.param_groups[0]["lr"] for name, each in optimizers.items()}
+    bfloat16 = recipe.precision == "bfloat16"
+
+    def embed(rows: IntVector) -> Tensor:
+        ids = token_rows(corpus, rows, recipe.max_tokens)
+        return _embed(model, ids, table.vectors, None, recipe.chunk_tokens, bfloat16)
+
+    def step(number: int) -> Metrics:
+        batch = data.sampler.batch(number, recipe.batch_pairs)
+        ids = token_rows(corpus, np.concatenate([batch.source, batch.target]), recipe.max_tokens)
+        distinct, rows = table.rows(np.concatenate(ids))
+        both = _embed(model, ids, rows, distinct, recipe.chunk_tokens, bfloat16)
+        loss, metrics = data.loss(both, batch, recipe)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_([*matrices, *others], _GRADIENT_NORM)
+        share = rate(number, recipe)
+        for name, optimizer in optimizers.items():
+            optimizer.param_groups[0]["lr"] = peaks[name] * share
+            optimizer.step()
+            optimizer.zero_grad()
+        if recipe.table_learning_rate:
+            table.step(distinct, rows, recipe.table_learning_rate * share)
+        return {
+            **metrics,
+            "loss": float(loss.detach()),
+            "gradient_norm": float(norm),
+            "texts": float(len(both)),
+        }
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder, safe_serialization=True)
+        save_tokenizer(tokenizer, folder)
+
+    return Stage(
+        "context",
+        recipe.steps,
+        step,
+        {"table": table, "layers": model.encoder, **optimizers},
+        BACKBONE_FOLDER,
+        write,
+        seed,
+        Validation(validation(data.held_out, embed), recipe.validation_every),
+    )
+
+
+def token_rows(corpus: TokenizedCorpus, rows: IntVector, max_tokens: int) -> list[IntVector]:
+    """The token ids of `rows`, each behind [CLS] and cut to `max_tokens` with it."""
+    ends = np.minimum(corpus.offsets[rows + 1], corpus.offsets[rows] + max_tokens - 1)
+    start = np.array([_START_ID])
+    return [
+        np.concatenate([start, corpus.tokens[begin:end].astype(np.int64)])
+        for begin, end in zip(corpus.offsets[rows], ends, strict=True)
+    ]
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write `tokenizer` beside a model, as transformers reads it."""
+    from transformers import PreTrainedTokenizerFast
+
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, unk_token=SPECIAL_TOKENS[1], cls_token=START
+    ).save_pretrained(folder)
+
+
+def _embed(
+    model: StudentModel,
+    rows: Sequence[IntVector],
+    vectors: Tensor,
+    distinct: IntVector | None,
+    chunk_tokens: int,
+    bfloat16: bool,
+) -> Tensor:
+    """Unit vectors, float32 (rows, dim). `vectors` holds the token vectors of all ids, or of those
+    that `distinct` names."""
+    lengths = [len(row) for row in rows]
+    order = sorted(range(len(rows)), key=lengths.__getitem__)
+    sums = []
+    for chunk in _chunks(order, lengths, chunk_tokens):
+        ids = np.full((len(chunk), lengths[chunk[-1]]), _START_ID, np.int64)
+        mask = np.zeros_like(ids)
+        for line, index in enumerate(chunk):
+            ids[line, : lengths[index]] = rows[index]
+            mask[line, : lengths[index]] = 1
+        local = ids if distinct is None else np.searchsorted(distinct, ids)
+        embedded = torch.nn.functional.embedding(torch.from_numpy(local), vectors)
+        kept = torch.from_numpy(mask)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            states = model(attention_mask=kept, inputs_embeds=embedded).last_hidden_state
+        sums.append((states.float() * kept[..., None]).sum(1))
+    place = torch.empty(len(order), dtype=torch.int64)
+    place[torch.tensor(order)] = torch.arange(len(order))
+    return normalize(torch.cat(sums)[place], dim=1)
+
+
+def _chunks(order: Sequence[int], lengths: Sequence[int], chunk_tokens: int) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    for index in order:  # rising length: the newest row is the widest
+        if chunk and (len(chunk) + 1) * lengths[index] > chunk_tokens:
+            yield chunk
+            chunk = []
+        chunk.append(index)
+    if chunk:
+        yield chunk

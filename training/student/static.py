@@ -1,0 +1,77 @@
+"""The static stage: token vectors whose sums put a text and its translations in one place.
+
+The sum of token vectors with in-batch InfoNCE over parallel text is a bag-of-words space aligned
+across languages. It costs minutes, needs no transformer, and is where the context stage begins.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag, normalize
+
+from training.files import save_array
+from training.metrics import Metrics
+from training.stage import Stage, Validation
+from training.student.data import StudentData, validation
+from training.student.recipe import StaticRecipe
+from training.student.schedule import rate
+from training.student.table import TokenTable
+from training.student.tokens import IntVector, TokenizedCorpus
+from training.student.vocabulary import SPECIAL_TOKENS
+
+STATIC_FILE = "table.npy"
+
+
+def static_stage(
+    corpus: TokenizedCorpus, data: StudentData, recipe: StaticRecipe, dimension: int, seed: int
+) -> Stage:
+    """The stage that trains the table; its result is `table.npy`, float16 (vocabulary, dim), in
+    which special tokens are zero."""
+    generator = torch.Generator().manual_seed(seed)
+    deviation = recipe.initial_deviation
+    vectors = torch.randn(data.vocabulary, dimension, generator=generator) * deviation
+    vectors[: len(SPECIAL_TOKENS)] = 0
+    table = TokenTable(vectors)
+    held_out = data.held_out
+
+    def embed(rows: IntVector) -> Tensor:
+        ids, starts = bags(corpus, rows, recipe.max_tokens)
+        return _embed(torch.from_numpy(ids), torch.from_numpy(starts), table.vectors)
+
+    def step(number: int) -> Metrics:
+        batch = data.sampler.batch(number, recipe.batch_pairs)
+        ids, starts = bags(corpus, np.concatenate([batch.source, batch.target]), recipe.max_tokens)
+        distinct, rows = table.rows(ids)
+        local = torch.from_numpy(np.searchsorted(distinct, ids))
+        both = _embed(local, torch.from_numpy(starts), rows)
+        loss, metrics = data.loss(both, batch, recipe)
+        loss.backward()  # type: ignore[no-untyped-call]
+        table.step(distinct, rows, recipe.learning_rate * rate(number, recipe))
+        return {**metrics, "loss": float(loss.detach()), "texts": float(len(both))}
+
+    return Stage(
+        "static",
+        recipe.steps,
+        step,
+        {"table": table},
+        STATIC_FILE,
+        lambda path: save_array(path, table.vectors.half().numpy()),
+        seed,
+        Validation(validation(held_out, embed), recipe.validation_every),
+    )
+
+
+def bags(corpus: TokenizedCorpus, rows: IntVector, max_tokens: int) -> tuple[IntVector, IntVector]:
+    """The tokens of `rows`, each row cut to `max_tokens`, one after the other: int64 (all tokens,),
+    and where each row starts, int64 (rows,)."""
+    begin = corpus.offsets[rows]
+    counts = np.minimum(corpus.offsets[rows + 1] - begin, max_tokens)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    within = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
+    return corpus.tokens[np.repeat(begin, counts) + within].astype(np.int64), starts[:-1]
+
+
+def _embed(ids: Tensor, starts: Tensor, vectors: Tensor) -> Tensor:
+    return normalize(embedding_bag(ids, vectors, starts, mode="sum"), dim=1)
