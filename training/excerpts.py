@@ -13,12 +13,15 @@ from models.bundle import Granularity
 from training.corpora.rows import Row
 
 _CUTS_PER_DRAW = 8
-# A phrase begins and ends with words that stand in at most this share of the language's paragraphs.
-_RARE_SHARE = 0.01
+# A phrase begins and ends with words that stand in at most this share of the language's paragraphs,
+# or in two of them.
+_RARE_SHARE = 0.003
 _PHRASE_WORDS = 3
 _SENTENCE_CHARACTERS = 12
 # The end of a sentence: marks that also occur inside one need a space after them.
 _SENTENCE_END = re.compile(r"(?<=[。！？।॥።۔])\s*|(?<=[.!?؟…])[\"'»”’)]*\s+")
+# Thai, Lao, Myanmar, Khmer, kana and Han put no spaces between words.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 
 
@@ -46,7 +49,7 @@ class Excerpts:
     def is_rare(self, language: str, phrase: str) -> bool:
         """Whether the phrase begins and ends with rare words that are not numbers."""
         words = _WORD.findall(phrase.casefold())
-        most = max(1.0, _RARE_SHARE * self._paragraphs[language])
+        most = max(2.0, _RARE_SHARE * self._paragraphs[language])
         return all(
             self._words[language][word] <= most and word.isalpha() for word in (words[0], words[-1])
         )
@@ -60,15 +63,15 @@ def cut_sentence(text: str, rng: np.random.Generator) -> str | None:
 
 def cut_phrase(text: str, rng: np.random.Generator) -> str | None:
     """One to three words that follow each other with nothing but a space between them; None where
-    the dice fall on another place, or the text does not put spaces between words."""
+    the dice fall on another place, or on a script that puts no spaces between words."""
     words = list(_WORD.finditer(text))
-    # Scripts without spaces show as few and very long words.
-    if not words or text.count(" ") < len(text) / 20:
+    if not words:
         return None
     count = 1 + int(rng.integers(_PHRASE_WORDS))
     first = int(rng.integers(len(words)))
     chosen = words[first : first + count]
     gaps = [text[before.end() : after.start()] for before, after in pairwise(chosen)]
-    if len(chosen) < count or any(gap != " " for gap in gaps):
+    phrase = text[chosen[0].start() : chosen[-1].end()]
+    if len(chosen) < count or any(gap != " " for gap in gaps) or _UNSPACED.search(phrase):
         return None
-    return text[chosen[0].start() : chosen[-1].end()]
+    return phrase

@@ -49,7 +49,9 @@ def test_a_phrase_is_a_few_words_with_nothing_between_them() -> None:
     assert not any("," in phrase for phrase in found if phrase)
     assert max(len(phrase.split()) for phrase in found if phrase) == 3
     # No spaces between words: where a word ends is not known.
-    assert _all(cut_phrase, JAPANESE) == {None}
+    for text in (JAPANESE, "函数 的结果 是 这些", "สะพาน เก่า มาก", "ស្ពាន ចាស់"):
+        assert _all(cut_phrase, text) == {None}
+    assert "HTML file" in _all(cut_phrase, "это HTML file 函数")
 
 
 def test_a_phrase_begins_and_ends_with_rare_words() -> None:

@@ -207,7 +207,7 @@ def test_accumulation_averages_batches_that_follow_each_other(
     backbone = Backbone.open(recipe.backbone, recipe.half_weights)
     torch.manual_seed(recipe.seed)
     adapters.attach(backbone.model, list(recipe.adapters), recipe.reduction_factor)
-    adapters.select(backbone.model, "phrase")
+    parameters = adapters.select(backbone.model, "phrase", train=True)
     banned = fingerprints(evaluation_texts(corpus.evaluation))
     pairs = load_pairs(corpus.path, Granularity.PHRASE, recipe.languages, banned)
     sampler = PairSampler(pairs, recipe.language_exponent, recipe.seed)
@@ -216,14 +216,17 @@ def test_accumulation_averages_batches_that_follow_each_other(
         sides = []
         for texts in zip(*((p.english, p.other) for p in sampler.batch(number, 16)), strict=True):
             ids, mask = backbone.pad(backbone.tokenize(texts, 16))
-            with torch.no_grad():
-                states = backbone.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            states = backbone.model(input_ids=ids, attention_mask=mask).last_hidden_state
             sides.append(masked_mean(states, mask))
-        losses.append(info_nce(sides[0], sides[1], 0.05).item())
-    assert len(set(losses)) == 3
-    assert line["loss"] == pytest.approx(sum(losses) / 3, abs=1e-5)
+        losses.append(info_nce(sides[0], sides[1], 0.05))
+    mean = torch.stack(losses).mean()
+    gradients = torch.autograd.grad(mean, parameters)
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    assert len({loss.item() for loss in losses}) == 3
+    assert line["loss"] == pytest.approx(mean.item(), abs=1e-5)
+    assert line["gradient_norm"] == pytest.approx(norm.item(), rel=1e-3)
     (alone,) = _metrics(tmp_path / "first", "phrase")
-    assert alone["loss"] == pytest.approx(losses[0], abs=1e-5)
+    assert alone["loss"] == pytest.approx(losses[0].item(), abs=1e-5)
 
 
 def test_held_out_pairs_are_measured_and_never_trained_on(
