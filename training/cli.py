@@ -235,6 +235,31 @@ def corpus_build_command(
     click.echo(f"wrote {out}", err=True)
 
 
+@corpus_group.command("fetch")
+@click.argument("folder", type=_FOLDER)
+@click.option("--source", "names", multiple=True, required=True, help="see docs/corpora.md; again")
+@click.option("--languages", help="like de,fr,ja, English always beside them [default: all]")
+def corpus_fetch_command(folder: Path, names: tuple[str, ...], languages: str | None) -> None:
+    """Download sources into FOLDER, ready for `corpus build`. A cut download goes on."""
+    from training.corpora.fetch import fetch
+    from training.corpora.sources import known_sources
+
+    known = known_sources()
+    if unknown := [name for name in names if name not in known]:
+        can = ", ".join(name for name, source in known.items() if source.download is not None)
+        raise TrainingError(
+            f"no source is called {', '.join(unknown)}; these can be fetched: {can}"
+        )
+    chosen = None if languages is None else [each.strip() for each in languages.split(",")]
+    for result in fetch(folder, {name: known[name] for name in names}, chosen):
+        rows = ", ".join(f"{language} {count:,}" for language, count in result.rows.items())
+        click.echo(f"{result.source}: {rows}", err=True)
+        if result.missing:
+            click.echo(f"  not there: {', '.join(result.missing)}", err=True)
+        for file in result.files:
+            click.echo(f"wrote {file}", err=True)
+
+
 @corpus_group.command("stats")
 @click.argument("table", type=_EXISTING_FILE)
 @click.option("--top", type=click.IntRange(min=1), default=30, help="languages to print")

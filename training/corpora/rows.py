@@ -69,8 +69,9 @@ def input_files(inputs: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     skipped: list[Path] = []
     for each in inputs:
         if each.is_dir():
-            hidden = (path for path in sorted(each.rglob("*")) if not path.name.startswith("."))
-            for path in filter(Path.is_file, hidden):
+            for path in filter(Path.is_file, sorted(each.rglob("*"))):
+                if any(part.startswith(".") for part in path.relative_to(each).parts):
+                    continue  # hidden, or in a hidden folder such as the downloads of `fetch`
                 (found if _has_rows(path) else skipped).append(path)
         elif not each.exists():
             raise TrainingError(f"input {each} does not exist")

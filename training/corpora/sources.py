@@ -15,8 +15,34 @@ _FILE = Path(__file__).with_name("sources.toml")
 _Text = Annotated[str, Field(min_length=1)]
 
 
+_Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
+
+
+class Download(BaseModel):
+    """How a source is fetched: addresses of files, and who reads them.
+
+    In addresses of `each`, `{code}` stands for the source's own code of a language and `{pair}`
+    for that code and `en` in alphabetical order, joined by `-`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    converter: str  # of `converters.CONVERTERS`
+    once: tuple[_Address, ...] = ()
+    each: tuple[_Address, ...] = ()
+    # What the files of `once` hold, where it is known.
+    once_languages: tuple[str, ...] = ()
+    # Our codes of its languages; `ours=theirs` where the source has another.
+    languages: tuple[Annotated[str, Field(pattern=r"^[A-Za-z-]+(=[A-Za-z_-]+)?$")], ...]
+
+    @property
+    def codes(self) -> dict[str, str]:
+        """The source's own code of each language, by ours."""
+        return {each.split("=")[0]: each.split("=")[-1] for each in self.languages}
+
+
 class Source(BaseModel):
-    """One source of translations; `origin` holds `repository@commit`, on GitHub."""
+    """One source of translations; `origin` holds `repository@commit`, on GitHub, or an address."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,12 +52,16 @@ class Source(BaseModel):
         "permissive", "attribution", "share-alike", "copyleft (file)", "mixed open"
     ]
     attribution: _Text
-    origin: Annotated[tuple[Annotated[str, Field(pattern=r"^[^/@ ]+/[^/@ ]+@\S+$")], ...], ...]
+    origin: tuple[Annotated[str, Field(pattern=r"^(https://\S+|[^/@ ]+/[^/@ ]+@\S+)$")], ...]
+    download: Download | None = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where a browser or git finds each origin."""
-        return tuple(f"https://github.com/{each.split('@')[0]}" for each in self.origin)
+        return tuple(
+            each if each.startswith("https://") else f"https://github.com/{each.split('@')[0]}"
+            for each in self.origin
+        )
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 from training.corpora.cleaning import LENGTHS, RATIO_GRACE, RATIOS, Reason
 from training.corpora.identification import MAXIMUM_CLAIMED, MINIMUM_PROBABILITY, MINIMUM_WEIGHT
 from training.corpora.scripts import DENSITY, ScriptGroup
+from training.corpora.sources import known_sources
 
 DOCS = Path(__file__).parents[3] / "docs"
 CORPORA = (DOCS / "corpora.md").read_text(encoding="utf-8")
@@ -45,3 +46,18 @@ def test_the_identifier_is_believed_where_its_decision_says() -> None:
     assert f"stays where its own language gets more than {MAXIMUM_CLAIMED}" in decision
     assert f"gives the other at least {MINIMUM_PROBABILITY} and" in CORPORA
     assert f"its own at most {MAXIMUM_CLAIMED}" in CORPORA
+
+
+def test_the_table_of_sources_is_that_of_the_code() -> None:
+    table = CORPORA.split("| Source | Licence | Attribution | Address | `corpus fetch` |\n", 1)[1]
+    rows = [line.strip("| ").split(" | ") for line in table.split("\n\n", 1)[0].splitlines()[1:]]
+    assert rows == [
+        [
+            name,
+            source.licence,
+            source.attribution,
+            " ".join(f"<{address}>" for address in dict.fromkeys(source.addresses)),
+            "no converter" if source.download is None else "yes",
+        ]
+        for name, source in known_sources().items()
+    ]
