@@ -50,6 +50,8 @@ class Data:
     draw: Callable[[int, int], Sequence[Positive]]
     # By name, each measured among its own; empty where nothing is held out.
     held_out: Mapping[str, Sequence[Positive]]
+    # How much there is to draw from, for the run's record.
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

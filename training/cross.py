@@ -114,7 +114,7 @@ class CrossSampler:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many entities and languages of the coarser text there are to draw from, by kind."""
+        """How many coarser texts, one per entity and language, there are of each kind."""
         return {
             kind_name(kind): sum(map(len, pools)) for kind, (pools, _, _) in self._pools.items()
         }

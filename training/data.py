@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ class Translations:
 
     sampler: PairSampler
     held_out: Sequence[Pair]
-    counts: dict[str, int]  # pairs by language, those held out among them
+    counts: Mapping[str, int]  # pairs by language
 
 
 class Loader:
@@ -112,7 +112,8 @@ def adapter_data(translations: Translations, adapter: str) -> Data:
     def draw(number: int, size: int) -> list[Positive]:
         return [_translation(pair, adapter) for pair in translations.sampler.batch(number, size)]
 
-    return Data(draw, {adapter: [_translation(pair, adapter) for pair in translations.held_out]})
+    held_out = {adapter: [_translation(pair, adapter) for pair in translations.held_out]}
+    return Data(draw, held_out, translations.counts)
 
 
 def joint_data(loader: Loader, recipe: Recipe) -> Data:
@@ -152,7 +153,7 @@ def joint_data(loader: Loader, recipe: Recipe) -> Data:
             found = held.one_of_each(kind)[: recipe.validation.pairs]
             if len(found) > 1:
                 held_out[kind_name(kind)] = [_crossed(pair, recipe) for pair in found]
-    return Data(draw, held_out)
+    return Data(draw, held_out, train.counts)
 
 
 def _joint(recipe: Recipe) -> JointRecipe:

@@ -57,7 +57,8 @@ class Excerpts:
 
 def cut_sentence(text: str, rng: np.random.Generator) -> str | None:
     """One of the sentences of a paragraph; None where it has no two of some length."""
-    parts = [part for part in _SENTENCE_END.split(text) if len(part) >= _SENTENCE_CHARACTERS]
+    found = map(str.strip, _SENTENCE_END.split(text))
+    parts = [part for part in found if len(part) >= _SENTENCE_CHARACTERS]
     return parts[int(rng.integers(len(parts)))] if len(parts) > 1 else None
 
 

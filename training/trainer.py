@@ -60,6 +60,7 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
         if recipe.joint is not None and not held.finished(JOINT, JOINT_FOLDER):
             result = Result(JOINT_FOLDER, partial(_save_all, backbone, recipe.joint_adapters))
             data = joint_data(loader, recipe)
+            held.record({"cross_granularity": dict(data.counts)})
             held.train(
                 contrastive_stage(
                     JOINT, encoder, recipe, recipe.joint, recipe.joint_adapters, data, result
@@ -89,12 +90,11 @@ def fingerprint(backbone: Backbone) -> str:
 
 def _train_adapter(held: Run, recipe: Recipe, encoder: Encoder, loader: Loader, name: str) -> None:
     plan, model = recipe.adapters[name], encoder.backbone.model
-    translations = loader.translations(name)
-    held.record({f"pairs.{name}": translations.counts})
+    data = adapter_data(loader.translations(name), name)
+    held.record({f"pairs.{name}": dict(data.counts)})
     if plan.start_from is not None:
         adapters.load_weights(model, name, adapters.weights(model, plan.start_from))
     result = Result(ADAPTER_FILE, partial(_save, encoder.backbone, name))
-    data = adapter_data(translations, name)
     held.train(contrastive_stage(name, encoder, recipe, plan, [name], data, result))
 
 

@@ -21,6 +21,7 @@ def test_values_come_in_order_and_one_is_made_ahead() -> None:
     assert values(3) == 9
     assert second.wait(10)  # the next one is made though nobody asked
     assert [values(4), values(5)] == [16, 25]
+    values._thread.shutdown()  # what was asked of it is done
     assert made == [3, 4, 5]  # each once, and none at or past the end
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -26,6 +26,7 @@ vectors = arrays(
 )
 
 
+@settings(deadline=None)
 @given(english=vectors, other=vectors, temperature=st.sampled_from([0.05, 0.1, 1.0]))
 def test_one_way_is_the_papers_equation(
     english: np.ndarray, other: np.ndarray, temperature: float
@@ -34,6 +35,7 @@ def test_one_way_is_the_papers_equation(
     assert loss.item() == pytest.approx(slow_info_nce(english, other, temperature), abs=1e-4)
 
 
+@settings(deadline=None)
 @given(english=vectors, other=vectors)
 def test_symmetric_is_the_mean_of_both_ways(english: np.ndarray, other: np.ndarray) -> None:
     loss = info_nce(torch.tensor(english), torch.tensor(other), 0.1, Direction.SYMMETRIC)
@@ -60,6 +62,7 @@ def test_lists_of_unlike_length_are_no_pairs() -> None:
         info_nce(torch.ones(3, 2), torch.ones(4, 2), 0.1)
 
 
+@settings(deadline=None)
 @given(english=vectors, other=vectors, prefixes=st.sampled_from([(), (1,), (1, 2)]))
 def test_matryoshka_is_the_sum_over_its_widths(
     english: np.ndarray, other: np.ndarray, prefixes: tuple[int, ...]

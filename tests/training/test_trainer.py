@@ -52,52 +52,65 @@ def test_every_adapter_learns_and_leaves_its_files(
     assert record["pairs.sentence"]["ja"] == 59  # 60 but for the one planted in the test set
 
 
-_KILLED_AT_STEP_4 = """
-import os, signal, sys
-from pathlib import Path
-from training import contrastive, stage, trainer
-from training.recipe import Recipe
+_CUT_AT_STEP_4 = """
+import os, sys
+from training import cli, contrastive, stage
 
 stage.CHECKPOINT_EVERY_S = -1e9  # after every step
+number = int(sys.argv.pop(1))
 rate = contrastive.learning_rate
 def cut(step, plan):
     if step == 4 and plan.granularity == "sentence":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
     return rate(step, plan)
 contrastive.learning_rate = cut
-recipe, corpus, evaluation, run = map(Path, sys.argv[1:])
-trainer.train(Recipe.read(recipe), trainer.Corpus(corpus, evaluation), run)
+cli.find_spec = lambda name: True  # what is imported already has no spec to find
+cli.main()
 """
 
 
-def test_a_run_killed_in_the_middle_ends_where_an_unbroken_one_does(
+@pytest.mark.parametrize(
+    ("number", "code", "steps_done"), [(signal.SIGKILL, -signal.SIGKILL, 4), (signal.SIGTERM, 1, 5)]
+)
+def test_a_run_cut_in_the_middle_ends_where_an_unbroken_one_does(
     bert_folder: Path,
     corpus: Corpus,
     write_recipe: RecipeWriter,
     tmp_path: Path,
+    number: int,
+    code: int,
+    steps_done: int,
 ) -> None:
     file = write_recipe(bert_folder, steps=8)
     train(Recipe.read(file), corpus, tmp_path / "unbroken")
-    arguments = [file, corpus.path, corpus.evaluation, tmp_path / "cut"]
+    cut = tmp_path / "cut"
+    command = ["adapters", "--recipe", file, "--run", cut, "--device", "cpu"]
+    command += ["--corpus", corpus.path, "--evaluation", corpus.evaluation]
     process = subprocess.run(
-        [sys.executable, "-c", _KILLED_AT_STEP_4, *map(str, arguments)],
+        [sys.executable, "-c", _CUT_AT_STEP_4, str(int(number)), *map(str, command)],
         capture_output=True,
+        text=True,
         check=False,
     )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
-    assert finished_adapter(tmp_path / "cut", "phrase").exists()
-    saved = torch.load(tmp_path / "cut" / "sentence" / "checkpoint.pt", weights_only=True)
-    assert saved["step"] == 4
-    phrase_written = os.stat(finished_adapter(tmp_path / "cut", "phrase")).st_mtime_ns
-    train(Recipe.read(file), corpus, tmp_path / "cut")
-    assert os.stat(finished_adapter(tmp_path / "cut", "phrase")).st_mtime_ns == phrase_written
+    assert process.returncode == code, process.stderr
+    if number == signal.SIGTERM:
+        assert process.stderr.splitlines()[-1] == (
+            "polygrain-train: sentence stopped after step 5 of 8 and is saved; "
+            "the same command goes on from there"
+        )
+    saved = torch.load(cut / "sentence" / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == steps_done
+    phrase_written = os.stat(finished_adapter(cut, "phrase")).st_mtime_ns
+    train(Recipe.read(file), corpus, cut)
+    assert os.stat(finished_adapter(cut, "phrase")).st_mtime_ns == phrase_written
+    assert len(read_run(cut)["sessions"]) == 2
     for name in ("phrase", "sentence", "paragraph"):
         unbroken, resumed = (
             adapters.load(finished_adapter(tmp_path / run, name)) for run in ("unbroken", "cut")
         )
         for key, value in unbroken.items():
             assert torch.allclose(resumed[key], value, atol=1e-5), (name, key)
-    assert [line["step"] for line in _metrics(tmp_path / "cut", "sentence")] == [0, 7]
+    assert [line["step"] for line in _metrics(cut, "sentence")] == [0, 7]
 
 
 def test_a_run_belongs_to_its_recipe_corpus_and_test_sets(

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -63,6 +63,7 @@ def test_more_than_the_corpora_can_spare_is_refused() -> None:
 vectors = arrays(np.float32, (6, 3), elements=st.integers(-2, 2).map(float))
 
 
+@settings(deadline=None)
 @given(left=vectors, right=vectors)
 def test_accuracy_is_that_of_a_search_by_hand(left: np.ndarray, right: np.ndarray) -> None:
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
