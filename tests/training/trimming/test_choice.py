@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,3 +88,9 @@ def test_a_merged_token_brings_what_it_is_merged_from() -> None:
     assert vocabulary.ids[token] in choose(vocabulary, counts, Characters.USED, 1.0, room + 1).why
     no_merges = replace(vocabulary, _ranks={})
     assert no_merges.merged_from(token) == frozenset()
+
+
+def test_the_document_names_every_reason_in_order() -> None:
+    document = (Path(__file__).parents[3] / "docs/trim.md").read_text(encoding="utf-8")
+    table = document.split("| | Why |\n|---|---|\n", 1)[1].split("\n\n", 1)[0]
+    assert re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE) == [str(each) for each in Why]
