@@ -53,6 +53,8 @@ class FakeEncoder:
     has_tokens: bool = True
     # Every text that was encoded, with its adapter, in order.
     encoded: list[tuple[str | None, str]] = field(default_factory=list)
+    # The adapter of every call for words.
+    read_words: list[str | None] = field(default_factory=list)
 
     @property
     def model(self) -> Model:
@@ -73,6 +75,7 @@ class FakeEncoder:
         return np.stack([vector(text) for text in texts])
 
     def embed_words(self, sentences: Sequence[Sequence[str]], adapter: str | None) -> list[Vectors]:
+        self.read_words.append(adapter)
         # A word means its letters after the language's mark: `de:w3` is 3.
         return [
             np.stack([meaning(f"w {word.split('w')[1]}") for word in words]) for words in sentences

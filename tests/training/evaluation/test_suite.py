@@ -35,6 +35,8 @@ def test_every_task_through_every_adapter_each_text_once(folder: Path) -> None:
     assert scores.skipped == {}
     assert scores.systems == ["none", "phrase", "sentence", "paragraph", "routed"]
     assert max(Counter(encoder.encoded).values()) == 1
+    # Two sides of one language; what is routed goes where the sentence adapter went before.
+    assert Counter(encoder.read_words) == dict.fromkeys((None, *encoder.model.adapters), 2)
     for name, task in scores.tasks.items():
         if name not in ("word-alignment", "sts-english"):
             best, worst = _headline(scores, name, "sentence"), _headline(scores, name, "none")

@@ -24,8 +24,9 @@ from training.evaluation.languages import CORE, Languages
 from training.evaluation.reading import Space, VectorCache
 from training.evaluation.similarity import Vectors, mine
 from training.evaluation.task import Scored, Task
-from training.evaluation.tasks import TASKS, dbp15k, mining, tatoeba, word_alignment, xquad
+from training.evaluation.tasks import TASKS, dbp15k, mining, sts, tatoeba, word_alignment, xquad
 from training.evaluation.tasks.names import is_name_of_one
+from training.evaluation.tasks.sts import NINE
 
 ALL = Languages(None)
 
@@ -318,6 +319,17 @@ def test_the_threshold_of_the_first_half_cuts_the_second(
     assert figures["precision"] == (
         pytest.approx(100 * 5 / len(mined.sources)) if precision is None else precision
     )
+
+
+def test_english_similarity_is_told_apart_from_the_others(folder: Path) -> None:
+    assert list(TASKS["sts-english"].load(folder, ALL).languages) == ["en"]
+    assert set(TASKS["sts"].load(folder, ALL).languages) == {*NINE, "ko"}
+
+
+def test_a_rating_that_is_no_number_is_named(tmp_path: Path) -> None:
+    write_xz(tmp_path / sts.FILE, [sts.COLUMNS, ("dev", "en", "1", "a", "b", "high")])
+    with pytest.raises(TrainingError, match="line 2: score is 'high'; expected a number"):
+        TASKS["sts-english"].load(tmp_path, ALL)
 
 
 def test_word_alignment_reads_links_as_they_are_numbered(folder: Path) -> None:
