@@ -37,7 +37,7 @@ def build_backbone(recipe: BackboneRecipe, table: Path, run: Path) -> Path:
     Calling it again on a run that was cut goes on where it was. Raises TrainingError where `table`
     was built without keeping the test sets out, or `run` was made by another recipe or table.
     """
-    if not read_report(table)["evaluation_fingerprints"]:
+    if not read_report(table).get("evaluation_fingerprints"):
         raise TrainingError(
             f"{table} was built with --no-evaluation: what is trained on it cannot be measured; "
             "build it with --evaluation FOLDER"

@@ -12,8 +12,8 @@ from training.student.tokens import IntVector, TokenizedCorpus
 
 FloatVector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
-# Draws per wanted pair; what is left over after twins are struck out is cut to size.
-_SURPLUS = 1.6
+# Draws per wanted pair, since twins are struck out; more of them only where the first did not do.
+_SURPLUS = (1.6, 20.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,19 @@ class UnitSampler:
 
         Raises TrainingError where the corpus has too few distinct texts for such a batch.
         """
+        for attempt, surplus in enumerate(_SURPLUS):
+            seed = [self._sampling.seed, step] + [attempt] * (attempt > 0)
+            drawn = self._draw(np.random.default_rng(seed), int(size * surplus) + 16)
+            if len(drawn.source) >= size:
+                return PairBatch(drawn.source[:size], drawn.target[:size], drawn.english[:size])
+        raise TrainingError(
+            f"a batch of {size} pairs needs more distinct texts than the corpus holds: "
+            f"use a batch of at most {len(drawn.source)} pairs"
+        )
+
+    def _draw(self, rng: np.random.Generator, count: int) -> PairBatch:
+        """What is left of `count` draws when no unit and no text may stand twice."""
         corpus = self._corpus
-        rng = np.random.default_rng([self._sampling.seed, step])
-        count = int(size * _SURPLUS) + 16
         place = np.searchsorted(self._cumulative, rng.random(count) * self._cumulative[-1])
         source = self._rows[np.minimum(place, len(self._rows) - 1)]
         unit = corpus.unit[source]
@@ -113,17 +123,11 @@ class UnitSampler:
             target = np.where(same, first + _below(rng, end - first), target)
         to_english = (english > 0) & (rng.random(count) < self._sampling.english_share)
         target = np.where(to_english, lead, target)
-        target_is_english = corpus.language[target] == corpus.english
-        lead = np.where(target_is_english, target, lead)
+        lead = np.where(corpus.language[target] == corpus.english, target, lead)
         keep = corpus.language[target] != corpus.language[source]
         for key in (unit, corpus.text_key[source], corpus.text_key[target]):
             keep &= _first_occurrence(key)
-        chosen = np.flatnonzero(keep)[:size]
-        if len(chosen) < size:
-            raise TrainingError(
-                f"a batch of {size} pairs needs more distinct texts than the corpus holds: "
-                f"use a batch of at most {len(chosen)} pairs"
-            )
+        chosen = np.flatnonzero(keep)
         return PairBatch(source[chosen], target[chosen], lead[chosen])
 
 

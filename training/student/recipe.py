@@ -74,7 +74,7 @@ class StaticRecipe(StageRecipe):
 class ContextRecipe(StageRecipe):
     """The context stage: transformer layers over the static table."""
 
-    layers: Positive = 2
+    layers: Positive = 3
     heads: Positive = 6
     feed_forward: Positive = 1024
     # Of the layers' matrices (Muon), of their norms and biases (Adam), of the token table (Adam).

@@ -19,6 +19,20 @@ SPECIAL_TOKENS = (PAD, UNKNOWN, START)
 _ALPHABET = 9000
 _LONGEST_TOKEN = 16
 _LONGEST_TEXT = 400
+# Runs of the scripts that stand beside others without a space, Japanese kana with their kanji.
+_UNSPACED = "|".join(
+    rf"▁?[{script}]+"
+    for script in (
+        r"\p{Han}\p{Hiragana}\p{Katakana}ー",
+        r"\p{Hangul}",
+        r"\p{Thai}",
+        r"\p{Lao}",
+        r"\p{Khmer}",
+        r"\p{Myanmar}",
+    )
+)
+# One punctuation mark, symbol or digit.
+_MARKS = r"▁?[\p{P}\p{S}\p{N}&&[^▁]]"
 # Scripts of whole words per character: their texts say as much in half the length.
 _DENSE = frozenset({"ja", "zh", "zh-Hant", "yue", "ko"})
 
@@ -60,8 +74,9 @@ def balanced_texts(
 def train_vocabulary(texts: Iterator[str] | Sequence[str], size: int) -> Tokenizer:
     """A lower-casing byte-pair tokenizer of `size` tokens over `texts` (Sennrich et al., 2016).
 
-    Words are split at white space, at changes of script, and around every punctuation mark and
-    digit, so that no token crosses these. Every text begins with [CLS].
+    Words are split at white space, where a script that is written without spaces begins or ends,
+    and around every punctuation mark and digit, so that no token crosses these. A token that begins
+    a word begins with ▁. Every text begins with [CLS].
     """
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
@@ -70,17 +85,18 @@ def train_vocabulary(texts: Iterator[str] | Sequence[str], size: int) -> Tokeniz
             normalizers.Lowercase(),
             normalizers.Replace(Regex(r"\s+"), " "),
             normalizers.Strip(),
+            # For the first word; Metaspace would leave it out after white space that was stripped.
+            normalizers.Prepend(" "),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.UnicodeScripts(),
-            pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True),
-            pre_tokenizers.Punctuation("isolated"),
-            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=True),
+            pre_tokenizers.Split(Regex(_UNSPACED), "isolated"),
+            pre_tokenizers.Split(Regex(_MARKS), "isolated"),
         ]
     )
-    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     trainer = BpeTrainer(
         vocab_size=size,
         special_tokens=list(SPECIAL_TOKENS),
