@@ -89,9 +89,8 @@ def run(
         scores = _measure(source, folder, choice.selection(), threads)
     for name, reason in scores.skipped.items():
         note(f"skipped {name}: {reason}")
-    say(f"{as_markdown(scores.by_language())}\n\n{further_figures(scores)}")
-    for line in routing_gains(scores):
-        say(f"\n{line}")
+    shown = [as_markdown(scores.by_language()), further_figures(scores), *routing_gains(scores)]
+    say("\n\n".join(part for part in shown if part))
     if outputs.scores is not None:
         write_scores(scores, outputs.scores)
         note(f"wrote {outputs.scores}")

@@ -23,7 +23,8 @@ def as_markdown(table: Table) -> str:
 
 
 def further_figures(scores: Scores) -> str:
-    """Every figure of every task over every group of languages, but the headlines."""
+    """Every figure of every task over every group of languages, but the headlines; empty where
+    there is no other."""
     rows = [
         [task.title, figure.label, over, *_cells(task, scores.systems, over, name)]
         for task in scores.tasks.values()
@@ -31,7 +32,7 @@ def further_figures(scores: Scores) -> str:
         for name, figure in task.figures.items()
         if (over, name) != (task.headline, task.main)
     ]
-    return _grid(["task", "figure", "over", *scores.systems], rows)
+    return _grid(["task", "figure", "over", *scores.systems], rows) if rows else ""
 
 
 def routing_gain(task: TaskScores) -> str | None:
