@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -22,7 +23,10 @@ _SENTENCE_CHARACTERS = 12
 _SENTENCE_END = re.compile(r"(?<=[。！？।॥።۔])\s*|(?<=[.!?؟…])[\"'»”’)]*\s+")
 # Thai, Lao, Myanmar, Khmer, kana and Han put no spaces between words.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-_WORD = re.compile(r"\w+(?:['’\-]\w+)*")
+_TOKEN = re.compile(r"\S+")
+# Inside a word; everywhere else they part words. Marks and joiners belong to letters: without
+# them, the words of Indic scripts and of Persian would fall apart.
+_INNER = frozenset("'’-‐")
 
 
 class Excerpts:
@@ -32,7 +36,7 @@ class Excerpts:
         self._words: dict[str, Counter[str]] = {}
         self._paragraphs: Counter[str] = Counter()
         for row in paragraphs:
-            words = set(_WORD.findall(row.text.casefold()))
+            words = {row.text[place].casefold() for place in _words(row.text)}
             self._words.setdefault(row.language, Counter()).update(words)
             self._paragraphs[row.language] += 1
 
@@ -48,10 +52,11 @@ class Excerpts:
 
     def is_rare(self, language: str, phrase: str) -> bool:
         """Whether the phrase begins and ends with rare words that are not numbers."""
-        words = _WORD.findall(phrase.casefold())
+        words = phrase.casefold().split(" ")
         most = max(2.0, _RARE_SHARE * self._paragraphs[language])
         return all(
-            self._words[language][word] <= most and word.isalpha() for word in (words[0], words[-1])
+            self._words[language][word] <= most and not any(map(str.isdecimal, word))
+            for word in (words[0], words[-1])
         )
 
 
@@ -65,14 +70,35 @@ def cut_sentence(text: str, rng: np.random.Generator) -> str | None:
 def cut_phrase(text: str, rng: np.random.Generator) -> str | None:
     """One to three words that follow each other with nothing but a space between them; None where
     the dice fall on another place, or on a script that puts no spaces between words."""
-    words = list(_WORD.finditer(text))
+    words = _words(text)
     if not words:
         return None
     count = 1 + int(rng.integers(_PHRASE_WORDS))
     first = int(rng.integers(len(words)))
     chosen = words[first : first + count]
-    gaps = [text[before.end() : after.start()] for before, after in pairwise(chosen)]
-    phrase = text[chosen[0].start() : chosen[-1].end()]
+    gaps = [text[before.stop : after.start] for before, after in pairwise(chosen)]
+    phrase = text[chosen[0].start : chosen[-1].stop]
     if len(chosen) < count or any(gap != " " for gap in gaps) or _UNSPACED.search(phrase):
         return None
     return phrase
+
+
+def _words(text: str) -> list[slice]:
+    """Where the words stand: what is between spaces, without the punctuation around it, if there is
+    none inside."""
+    found = []
+    for token in _TOKEN.finditer(text):
+        first, end = token.span()
+        while first < end and not _is_letter(text[first]):
+            first += 1
+        while first < end and not _is_letter(text[end - 1]):
+            end -= 1
+        if first < end and all(_is_letter(each) or each in _INNER for each in text[first:end]):
+            found.append(slice(first, end))
+    return found
+
+
+def _is_letter(character: str) -> bool:
+    """Whether it is a letter, a digit, or a mark or joiner of one."""
+    category = unicodedata.category(character)
+    return category[0] in "LMN" or category == "Cf"
