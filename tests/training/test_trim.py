@@ -78,7 +78,11 @@ def _ids(bundle: Bundle, text: str) -> list[int]:
 
 def _vectors(bundle: Bundle, texts: list[str], row: int) -> NDArray[np.float32]:
     """Each text alone, without padding."""
-    session = onnxruntime.InferenceSession(str(bundle.graph()), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        str(bundle.graph()), options, providers=["CPUExecutionProvider"]
+    )
     vectors = []
     for text in texts:
         ids = np.array([_ids(bundle, text)], dtype=np.int64)

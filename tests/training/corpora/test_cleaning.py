@@ -4,7 +4,7 @@ import unicodedata
 from collections import Counter
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from training.corpora.cleaning import EntityCleaner, Reason, normalise, row_fault
@@ -147,6 +147,7 @@ FLAGGED = st.lists(st.tuples(ROW, st.booleans()), min_size=1, max_size=8)
 
 
 @given(st.lists(FLAGGED, max_size=5))
+@settings(deadline=None)
 def test_every_row_is_kept_or_dropped_once_and_no_aligned_text_stays_twice(
     entities: list[list[tuple[Row, bool]]],
 ) -> None:
@@ -171,6 +172,7 @@ def test_every_row_is_kept_or_dropped_once_and_no_aligned_text_stays_twice(
 
 
 @given(FLAGGED)
+@settings(deadline=None)
 def test_a_phrase_of_a_test_set_goes_alone_and_a_longer_text_with_all_of_its_id(
     flagged: list[tuple[Row, bool]],
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -22,6 +22,7 @@ COUNTS = arrays.arrays(
 
 
 @given(counts=COUNTS, coverage=st.floats(0.01, 1.0))
+@settings(deadline=None)
 def test_each_language_has_its_coverage_and_no_token_could_be_spared(
     counts: np.ndarray[tuple[int, int], np.dtype[np.int64]], coverage: float
 ) -> None:
@@ -54,6 +55,7 @@ def test_everything_used_is_kept_at_full_coverage_and_nothing_else() -> None:
 
 
 @given(counts=COUNTS, size=st.integers(len(SPECIAL), 80))
+@settings(deadline=None)
 def test_a_size_is_filled_by_the_share_of_use_over_all_languages(
     counts: np.ndarray[tuple[int, int], np.dtype[np.int64]], size: int
 ) -> None:
