@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +80,26 @@ class FakeEncoder:
         return [
             np.stack([meaning(f"w {word.split('w')[1]}") for word in words]) for words in sentences
         ]
+
+
+class Vectorizer:
+    """A reader that answers by a function of the text, and notes what it was asked."""
+
+    def __init__(self, vector: Callable[[str], Sequence[float] | Vectors]) -> None:
+        self._vector = vector
+        self.asked: set[tuple[Granularity, str]] = set()
+
+    def vectors(self, granularity: Granularity, texts: Sequence[str]) -> Vectors:
+        self.asked |= {(granularity, text) for text in texts}
+        return np.array([self._vector(text) for text in texts], dtype=np.float32)
+
+    def words(self, sentences: Sequence[Sequence[str]]) -> list[Vectors]:
+        return [self.vectors(Granularity.WORD, words) for words in sentences]
+
+
+def one_hot(text: str) -> list[float]:
+    """A vector of which one place says what a text means."""
+    return [float(place == number_of(text)) for place in range(64)]
 
 
 def write_tatoeba(folder: Path, rows: Sequence[tuple[str, str, str]]) -> None:
