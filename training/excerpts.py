@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -44,8 +44,9 @@ class Excerpts:
         """A sentence or a phrase of the paragraph `row`; None where the dice find none."""
         if finer == Granularity.SENTENCE:
             return cut_sentence(row.text, rng)
+        words = _words(row.text)
         for _ in range(_CUTS_PER_DRAW):
-            phrase = cut_phrase(row.text, rng)
+            phrase = _phrase(row.text, words, rng)
             if phrase is not None and self.is_rare(row.language, phrase):
                 return phrase
         return None
@@ -70,7 +71,10 @@ def cut_sentence(text: str, rng: np.random.Generator) -> str | None:
 def cut_phrase(text: str, rng: np.random.Generator) -> str | None:
     """One to three words that follow each other with nothing but a space between them; None where
     the dice fall on another place, or on a script that puts no spaces between words."""
-    words = _words(text)
+    return _phrase(text, _words(text), rng)
+
+
+def _phrase(text: str, words: Sequence[slice], rng: np.random.Generator) -> str | None:
     if not words:
         return None
     count = 1 + int(rng.integers(_PHRASE_WORDS))
