@@ -75,6 +75,10 @@ def run(
         )
     if outputs.compare is not None and outputs.report is None:
         raise TrainingError("--compare is for the report; give --report FILE too")
+    for file in (outputs.scores, outputs.report):
+        # Told now, and not after an hour of measuring.
+        if file is not None and not file.parent.is_dir():
+            raise TrainingError(f"{file} cannot be written: there is no folder {file.parent}")
     other = None if outputs.compare is None else read_scores(outputs.compare)
     if source.scores is not None:
         if folder is not None or outputs.scores is not None or choice != Choice(None, None, None):

@@ -49,7 +49,8 @@ class TaskScores(_Value):
     # The first is the main one.
     figures: Annotated[dict[str, FigureInfo], Field(min_length=1)]
     systems: Annotated[dict[str, SystemScores], Field(min_length=1)]
-    # `query adapter+target adapter`: queries through one, texts searched through the other.
+    # `query adapter+text adapter`: queries through one, texts searched through the other; without
+    # pairs of languages.
     mixed: dict[str, SystemScores]
 
     @model_validator(mode="after")
@@ -117,7 +118,7 @@ class Scores(_Value):
         """The headline of every task: system → task → percent."""
         return {
             system: {
-                name: round(task.value(task.systems[system]), 2)
+                name: task.value(task.systems[system])
                 for name, task in self.tasks.items()
                 if system in task.systems
             }
@@ -128,10 +129,7 @@ class Scores(_Value):
         """The main figure of every task in every language: system → task → language → percent."""
         return {
             system: {
-                name: {
-                    language: round(value, 2)
-                    for language, value in task.language_values(system).items()
-                }
+                name: task.language_values(system)
                 for name, task in self.tasks.items()
                 if system in task.systems
             }

@@ -122,9 +122,10 @@ def _score_together(
                 by_task[task.name][system] = score(task, test_set, route)
     mixed = {
         task.name: {
+            # Every pair of languages through every pair of adapters is more than anyone reads.
             "+".join(adapters): score(
                 task, test_set, dict(zip(task.granularities, adapters, strict=True))
-            )
+            ).model_copy(update={"by_pair": {}})
             for adapters in _mixtures(task, routes, encoder)
         }
         for task, test_set in group
@@ -149,9 +150,11 @@ def _mixtures(task: Task, routes: dict[str, Route], encoder: Encoder) -> list[tu
 
 
 def _system_scores(task: Task, scored: Scored) -> SystemScores:
+    # Means of what is written, so that whoever takes them again gets the same to the last digit.
+    by_language = {name: _rounded(each) for name, each in scored.by_language.items()}
     return SystemScores(
-        means={over: _rounded(each) for over, each in task.all_means(scored.by_language).items()},
-        by_language={name: _rounded(each) for name, each in scored.by_language.items()},
+        means={over: _rounded(each) for over, each in task.all_means(by_language).items()},
+        by_language=by_language,
         by_pair={name: _rounded(each) for name, each in scored.by_pair.items()},
     )
 

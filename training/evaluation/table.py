@@ -105,8 +105,13 @@ def _headline(name: str, by_language: Mapping[str, float]) -> tuple[str, float]:
     task = TASKS.get(name)
     if task is not None:
         for mean in task.complete_means(by_language):
-            return mean.name, float(np.mean([by_language[each] for each in mean.languages]))
-    return f"mean of {len(by_language)}", float(np.mean(list(by_language.values())))
+            return mean.name, _mean([by_language[each] for each in mean.languages])
+    return f"mean of {len(by_language)}", _mean(list(by_language.values()))
+
+
+def _mean(values: Sequence[float]) -> float:
+    # As the suite rounds its own means, so that both read alike.
+    return round(float(np.mean(values)), 3)
 
 
 def _column(system: str) -> str:

@@ -76,6 +76,8 @@ def test_a_skipped_task_is_told(tiny_bundle: Bundle, folder: Path) -> None:
         (("--scores", "S", "--tasks", "tatoeba"), "leave --evaluation, --out, --tasks"),
         (("--scores", "S", "--evaluation", "E"), "leave --evaluation, --out, --tasks"),
         (("--scores", "S"), "has no `evaluation`"),
+        (("--bundle", "B", "--evaluation", "E", "--out", "no/x.json"), "there is no folder no"),
+        (("--bundle", "B", "--evaluation", "E", "--report", "no/x"), "there is no folder no"),
         (("--url", "nowhere", "--evaluation", "E"), "give one like http"),
     ],
 )
