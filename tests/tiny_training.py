@@ -1,4 +1,4 @@
-"""Tiny encoders of two families, a tiny corpus and tiny test sets, all written to disk here."""
+"""Tiny encoders of three families, a tiny corpus and tiny test sets, all written to disk here."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from transformers import (
 
 from training.corpora.rows import Row
 from training.corpora.table import FORMAT_VERSION, REPORT_KEY, SCHEMA
+from training.student.model import StudentConfig, StudentModel
 from training.trainer import Corpus
 
 LANGUAGES = ("de", "fr", "ja", "th", "ru", "ar", "hi", "ko", "zh", "tr")
@@ -127,6 +128,30 @@ def xlmr_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         eos_token_id=2,
     )
     XLMRobertaModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def student_folder(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random student of two layers, with the tiny BERT's tokens."""
+    folder = tmp_path_factory.mktemp("tiny-student")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(bert_folder)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    model = StudentModel(
+        StudentConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=64,
+        )
+    )
+    for layer in model.encoder.layer:  # fresh, they would add nothing
+        torch.nn.init.normal_(layer.attention.output.weight, std=0.2)
+        torch.nn.init.normal_(layer.output.dense.weight, std=0.2)
+    model.save_pretrained(folder)
     return folder
 
 

@@ -36,6 +36,21 @@ def cli(context: click.Context, threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+@cli.command("backbone")
+@click.option("--recipe", "recipe_file", type=_EXISTING_FILE, required=True, help="a TOML recipe")
+@click.option("--corpus", type=_EXISTING_FILE, required=True, help="a corpus table")
+@click.option("--run", type=_FOLDER, required=True, help="where everything that it makes goes")
+@click.option("--teacher", help="hub name or folder of a sentence encoder, not the recipe's")
+def backbone_command(recipe_file: Path, corpus: Path, run: Path, teacher: str | None) -> None:
+    """Make a multilingual student of a monolingual teacher. The same command goes on where a cut
+    one stopped."""
+    from training.student.build import build_backbone
+    from training.student.recipe import BackboneRecipe
+
+    folder = build_backbone(BackboneRecipe.read(recipe_file, teacher=teacher), corpus, run)
+    click.echo(f"wrote {folder}", err=True)
+
+
 @cli.command("adapters")
 @click.option("--recipe", "recipe_file", type=_EXISTING_FILE, required=True, help="a TOML recipe")
 @click.option(

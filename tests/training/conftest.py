@@ -6,6 +6,7 @@ from tests.tiny_training import (
     corpus_folder,
     entity_table,
     evaluation_folder,
+    student_folder,
     write_recipe,
     xlmr_folder,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "corpus_folder",
     "entity_table",
     "evaluation_folder",
+    "student_folder",
     "write_recipe",
     "xlmr_folder",
 ]

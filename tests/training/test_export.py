@@ -21,7 +21,7 @@ from training.trainer import Corpus, train
 CARD = "# Tiny $version\n\n$scores\n\n$pairs\n\nParity $parity, costs $$0.\n"
 
 
-@pytest.fixture(scope="module", params=["bert", "xlmr", "bert-half"])
+@pytest.fixture(scope="module", params=["bert", "xlmr", "bert-half", "student-half"])
 def run(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
