@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 from torch.optim import AdamW
 
 from training import adapters
@@ -85,8 +86,10 @@ def contrastive_stage(
     def objective(left: Tensor, right: Tensor) -> Tensor:
         return matryoshka(loss, left, right, prefixes)
 
-    def prepare(number: int) -> Batch:
-        return _batch(encoder, recipe, data.draw(number, plan.batch_pairs))
+    def prepare(number: int) -> tuple[Batch, Batch | None]:
+        positives = data.draw(number, plan.batch_pairs)
+        anchors = _plain_lefts(encoder, recipe, positives) if plan.anchor else None
+        return _batch(encoder, recipe, positives), anchors
 
     batches = Ahead(prepare, plan.steps * plan.accumulation_steps)
 
@@ -97,8 +100,9 @@ def contrastive_stage(
         optimizer.zero_grad(set_to_none=True)
         total, texts = 0.0, 0
         for part in range(plan.accumulation_steps):
-            batch = batches(number * plan.accumulation_steps + part)
-            total += _backward(encoder, batch, objective, plan).item()
+            batch, anchors = batches(number * plan.accumulation_steps + part)
+            anchored = _anchored(encoder, anchors, objective, plan.anchor)
+            total += _backward(encoder, batch, anchored, plan).item()
             texts += len(batch.place)
         norm = nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
         optimizer.step()
@@ -162,7 +166,17 @@ def learning_rate(step: int, plan: ContrastiveRecipe) -> float:
 def _batch(encoder: Encoder, recipe: Recipe, positives: Sequence[Positive]) -> Batch:
     """All left texts, then all right ones."""
     texts = [each.left for each in positives] + [each.right for each in positives]
-    rows: list[Row | None] = [None] * len(texts)
+    return encoder.batch(_rows(encoder, recipe, texts))
+
+
+def _plain_lefts(encoder: Encoder, recipe: Recipe, positives: Sequence[Positive]) -> Batch:
+    """The left texts, as their adapters cut them, through no adapter."""
+    rows = _rows(encoder, recipe, [each.left for each in positives])
+    return encoder.batch([Row(row.ids, None) for row in rows])
+
+
+def _rows(encoder: Encoder, recipe: Recipe, texts: Sequence[Text]) -> list[Row]:
+    rows: dict[int, Row] = {}
     for name in {text.adapter for text in texts}:
         places = [place for place, text in enumerate(texts) if text.adapter == name]
         found = encoder.backbone.tokenize(
@@ -170,7 +184,26 @@ def _batch(encoder: Encoder, recipe: Recipe, positives: Sequence[Positive]) -> B
         )
         for place, ids in zip(places, found, strict=True):
             rows[place] = Row(ids, name)
-    return encoder.batch([row for row in rows if row is not None])
+    return [rows[place] for place in range(len(texts))]
+
+
+def _anchored(
+    encoder: Encoder,
+    anchors: Batch | None,
+    objective: Callable[[Tensor, Tensor], Tensor],
+    weight: float,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """`objective`, and the left vectors' distance from where the plain backbone puts them."""
+    if anchors is None:
+        return objective
+    with torch.no_grad():
+        plain = encoder.embed(anchors)
+
+    def anchored(left: Tensor, right: Tensor) -> Tensor:
+        distance = 1 - cosine_similarity(left, plain, dim=-1).mean()
+        return objective(left, right) + weight * distance
+
+    return anchored
 
 
 def _backward(

@@ -37,6 +37,9 @@ class ContrastiveRecipe(_Value):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     temperature: Annotated[float, Field(gt=0)] = 0.1
     direction: Direction = Direction.ONE_WAY
+    # The weight of the distance, 1 - cosine, between the left texts' vectors and those that the
+    # plain backbone gives them: keeps adapters in its space, and so comparable with each other.
+    anchor: Annotated[float, Field(ge=0)] = 0.0
 
 
 class AdapterRecipe(ContrastiveRecipe):
