@@ -148,9 +148,9 @@ def student_folder(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
             max_position_embeddings=64,
         )
     )
-    for layer in model.encoder.layer:  # fresh, they would add nothing
-        torch.nn.init.normal_(layer.attention.output.weight, std=0.2)
-        torch.nn.init.normal_(layer.output.dense.weight, std=0.2)
+    for name, parameter in model.encoder.named_parameters():
+        if name.endswith(("attention.output.weight", "dense.weight")):
+            torch.nn.init.normal_(parameter, std=0.2)  # fresh, they are zero and add nothing
     model.save_pretrained(folder)
     return folder
 

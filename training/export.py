@@ -24,9 +24,11 @@ from training import adapters
 from training.backbone import Backbone, masked_mean
 from training.corpora.sampling import load_pairs
 from training.errors import TrainingError
+from training.evaluation.comparable import comparable
+from training.evaluation.scores import Scores
 from training.evaluation.table import as_markdown
 from training.recipe import Recipe
-from training.run import read_run
+from training.run import RUN_FILE, read_run
 from training.trainer import fingerprint, finished_adapter
 
 OPSET = 18
@@ -259,6 +261,7 @@ def store_in_half(model: onnx.ModelProto) -> None:
 def _manifest(
     recipe: Recipe, record: dict[str, Any], backbone: Backbone, identity: Identity, error: float
 ) -> dict[str, Any]:
+    scores = _scores(identity)
     routing: dict[str, str] = {}
     for name, plan in recipe.adapters.items():
         routing.setdefault(str(plan.granularity), name)
@@ -267,6 +270,7 @@ def _manifest(
             "source": recipe.backbone,
             "sha256": record["backbone_sha256"],
             "half_weights": recipe.half_weights,
+            **_backbone_record(recipe.backbone),
         },
         "recipe": record["recipe"],
         "pairs": {key.removeprefix("pairs."): n for key, n in record.items() if "pairs." in key},
@@ -290,12 +294,12 @@ def _manifest(
             for row, (name, plan) in enumerate(recipe.adapters.items())
         ],
         "routing": routing,
-        # Each adapter learns its own space here; nothing measured says that they share one.
-        "comparable": (),
+        # Each adapter may learn a space of its own: only a measurement says that two share one.
+        "comparable": _comparable(scores, routing),
         "graphs": {Precision.FLOAT32: GRAPH_NAME},
         "tokenizer": {"file": "tokenizer.json", "pad_token_id": backbone.pad_token_id},
         "model_card": "MODEL_CARD.md",
-        "scores": _scores(identity),
+        "scores": scores,
         "calibration": None,
         "provenance": provenance,
     }
@@ -306,6 +310,18 @@ def _scores(identity: Identity) -> dict[str, Any]:
         return {}
     scores: dict[str, Any] = json.loads(identity.scores.read_text(encoding="utf-8"))
     return scores
+
+
+def _comparable(scores: dict[str, Any], routing: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    if "evaluation" not in scores:
+        return ()
+    return comparable(Scores.model_validate(scores["evaluation"]), routing)
+
+
+def _backbone_record(source: str) -> dict[str, Any]:
+    """How `polygrain-train backbone` made the backbone; empty where something else did."""
+    file = Path(source) / RUN_FILE
+    return {"made_by": json.loads(file.read_text(encoding="utf-8"))} if file.exists() else {}
 
 
 def _model_card(identity: Identity, manifest: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ from training.errors import TrainingError
 from training.files import replace
 from training.stage import Stage, train_stage
 
+RUN_FILE = "run.json"
 _BLOCK = 1 << 20
 
 
@@ -67,7 +68,7 @@ class Run:
                 raise TrainingError(f"{folder} is in use by another training process") from None
             run = cls(folder)
             wanted = {"recipe": recipe.model_dump(mode="json"), **inputs}
-            known = read_run(folder) if (folder / "run.json").exists() else {}
+            known = read_run(folder) if (folder / RUN_FILE).exists() else {}
             made = {**wanted, **known}
             made["recipe"] = _as_read_today(type(recipe), made["recipe"])
             if changed := [key for key in wanted if made[key] != wanted[key]]:
@@ -80,7 +81,7 @@ class Run:
 
     def record(self, values: Mapping[str, object]) -> None:
         """Add `values` to what `run.json` holds."""
-        file = self.folder / "run.json"
+        file = self.folder / RUN_FILE
         record = {**(read_run(self.folder) if file.exists() else {}), **values}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         replace(file, lambda path: path.write_text(text, encoding="utf-8"))
@@ -102,7 +103,7 @@ class Run:
 def read_run(folder: Path) -> dict[str, Any]:
     """What `run.json` records; TrainingError where `folder` is no run."""
     try:
-        record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(f"{folder} is no training run: {error}") from None
     return record

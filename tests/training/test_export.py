@@ -100,6 +100,37 @@ def test_embeddings_are_unit_rows_and_tokens_pool_to_them(
         np.testing.assert_allclose(embedding[row], mean / np.linalg.norm(mean), atol=1e-5)
 
 
+def test_adapters_are_comparable_where_the_scores_say_so(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    def scored(value: float) -> dict[str, object]:
+        return {"means": {"all": {"main": value}}, "by_language": {}, "by_pair": {}}
+
+    task = {
+        "title": "t",
+        "about": "a",
+        "granularities": ["phrase", "paragraph"],
+        "texts": 1,
+        "figures": {"main": {"label": "m", "lower_is_better": False}},
+        "systems": {"routed": scored(2.0)},
+        "mixed": {"phrase+paragraph": scored(2.0), "phrase+phrase": scored(1.0)},
+    }
+    evaluation = {
+        "format_version": 1,
+        "model": {"name": "m", "version": "1.0.0", "dimension": 32, "read_from": "bundle"},
+        "measured_at": "2026-11-20T00:00:00Z",
+        "tasks": {"phrase-to-paragraph": task},
+        "skipped": {},
+    }
+    scores = {"by_language": {"routed": {"t": {"de": 2.0}}}, "evaluation": evaluation}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    told = Identity(
+        identity.name, identity.version, identity.card_template, tmp_path / "scores.json"
+    )
+    export.export(run, tmp_path / "b", told, parity_sample(run, corpus_folder))
+    assert Bundle.open(tmp_path / "b").manifest.comparable == (("phrase", "paragraph"),)
+
+
 def test_swapped_adapters_fail_the_export_and_write_nothing(
     run: Path,
     corpus_folder: Path,

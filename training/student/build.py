@@ -9,6 +9,7 @@ context/backbone/        the student: config.json, model.safetensors, tokenizer.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from training.backbone import Backbone
 from training.corpora.table import read_report
 from training.errors import TrainingError
 from training.files import replace
-from training.run import Run, sha256_of
+from training.run import RUN_FILE, Run, sha256_of
 from training.student.context import BACKBONE_FOLDER, context_stage
 from training.student.data import StudentData
 from training.student.recipe import BackboneRecipe
@@ -61,6 +62,8 @@ def build_backbone(recipe: BackboneRecipe, table: Path, run: Path) -> Path:
             held.train(context_stage(corpus, data, recipe.context, static, tokenizer, recipe.seed))
     folder = run / "context" / BACKBONE_FOLDER
     Backbone.open(str(folder), half_weights=False)  # what cannot be opened is not finished
+    # How it was made goes with it, into the manifests of the bundles that rest on it.
+    shutil.copyfile(run / RUN_FILE, folder / RUN_FILE)
     return folder
 
 

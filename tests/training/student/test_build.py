@@ -16,7 +16,8 @@ from training.errors import TrainingError
 from training.stage import Stopped
 from training.student import context
 from training.student.build import build_backbone
-from training.student.recipe import BackboneRecipe
+from training.student.recipe import BackboneRecipe, ContextRecipe
+from training.student.schedule import rate
 
 
 @pytest.fixture
@@ -87,7 +88,8 @@ def test_both_stages_learn_and_the_backbone_opens(
     assert backbone.dimension == 32
     assert backbone.pad_token_id == 0
     assert backbone.tokenize(["a"], 24)[0][0] == 2
-    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert record == json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert set(record["stages"]) == {"static", "context"}
     assert record["shares"]["de"] > record["shares"][LANGUAGES[-1]]
     table = np.load(tmp_path / "run" / "static" / "table.npy")
@@ -99,9 +101,9 @@ def test_a_stopped_build_goes_on_to_the_same_weights(
     recipe: BackboneRecipe, clean_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = build_backbone(recipe, clean_table, tmp_path / "whole")
-    real, calls = context.rate, 0
+    real, calls = rate, 0
 
-    def cut(step: int, plan: context.ContextRecipe) -> float:
+    def cut(step: int, plan: ContextRecipe) -> float:
         nonlocal calls
         calls += 1
         if calls == 7:

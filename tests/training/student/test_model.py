@@ -21,11 +21,11 @@ def _batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 def _trained() -> StudentModel:
     torch.manual_seed(0)
-    model = StudentModel(StudentConfig(**CONFIG))
+    model: StudentModel = StudentModel(StudentConfig(**CONFIG)).eval()
     for parameter in model.encoder.parameters():
         if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+    return model
 
 
 def test_a_fresh_student_is_its_table() -> None:
