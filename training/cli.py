@@ -21,6 +21,12 @@ _EXISTING_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 _EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _NEW_FILE = click.Path(path_type=Path, dir_okay=False)
 _EXISTING = click.Path(path_type=Path, exists=True)
+_DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    help="auto: cuda where there is any",
+)
 
 
 @click.group(context_settings={"show_default": True})
@@ -41,13 +47,18 @@ def cli(context: click.Context, threads: int | None) -> None:
 @click.option("--corpus", type=_EXISTING_FILE, required=True, help="a corpus table")
 @click.option("--run", type=_FOLDER, required=True, help="where everything that it makes goes")
 @click.option("--teacher", help="hub name or folder of a sentence encoder, not the recipe's")
-def backbone_command(recipe_file: Path, corpus: Path, run: Path, teacher: str | None) -> None:
+@_DEVICE
+def backbone_command(
+    recipe_file: Path, corpus: Path, run: Path, teacher: str | None, device: str
+) -> None:
     """Make a multilingual student of a monolingual teacher. The same command goes on where a cut
     one stopped."""
+    from training.device import Device, choose
     from training.student.build import build_backbone
     from training.student.recipe import BackboneRecipe
 
-    folder = build_backbone(BackboneRecipe.read(recipe_file, teacher=teacher), corpus, run)
+    recipe = BackboneRecipe.read(recipe_file, teacher=teacher)
+    folder = build_backbone(recipe, corpus, run, choose(Device(device)))
     click.echo(f"wrote {folder}", err=True)
 
 
@@ -64,12 +75,7 @@ def backbone_command(recipe_file: Path, corpus: Path, run: Path, teacher: str | 
 )
 @click.option("--run", type=_FOLDER, required=True, help="where checkpoints and metrics go")
 @click.option("--backbone", help="hub name or folder, in place of the recipe's")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    help="auto: cuda where there is any",
-)
+@_DEVICE
 def adapters_command(
     recipe_file: Path,
     corpus: Path,

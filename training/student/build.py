@@ -30,9 +30,12 @@ from training.student.tokens import tokenize
 from training.student.vocabulary import balanced_texts, train_vocabulary
 
 TOKENIZER_FILE = "tokenizer.json"
+CPU = torch.device("cpu")
 
 
-def build_backbone(recipe: BackboneRecipe, table: Path, run: Path) -> Path:
+def build_backbone(
+    recipe: BackboneRecipe, table: Path, run: Path, device: torch.device = CPU
+) -> Path:
     """Make the student that `recipe` describes from a corpus table; return its folder.
 
     Calling it again on a run that was cut goes on where it was. Raises TrainingError where `table`
@@ -46,20 +49,24 @@ def build_backbone(recipe: BackboneRecipe, table: Path, run: Path) -> Path:
     # A sum of bfloat16 products in float32 is exact enough for scores, and several times as fast.
     torch.set_float32_matmul_precision("medium")
     inputs = {"corpus_sha256": sha256_of(table)}
-    with Run.claim(run, recipe, inputs, torch.device("cpu")) as held:
+    with Run.claim(run, recipe, inputs, device) as held:
         tokenizer = _tokenizer(recipe, table, run / TOKENIZER_FILE)
         languages = [*recipe.languages, *recipe.further_languages]
         corpus = tokenize(table, tokenizer, languages, recipe.max_tokens, run / "tokens")
-        teacher = embed_english(table, recipe.teacher, recipe.teacher_max_tokens, run / "teacher")
+        teacher = embed_english(
+            table, recipe.teacher, recipe.teacher_max_tokens, run / "teacher", device
+        )
         dimension = teacher.vectors.shape[1]
         if not held.finished("static", STATIC_FILE):
             data = StudentData.of(corpus, teacher, recipe, recipe.static)
             held.record({"shares": data.sampler.shares()})
-            held.train(static_stage(corpus, data, recipe.static, dimension, recipe.seed))
+            held.train(static_stage(corpus, data, recipe.static, dimension, recipe.seed, device))
         if not held.finished("context", BACKBONE_FOLDER):
             data = StudentData.of(corpus, teacher, recipe, recipe.context)
             static = np.load(run / "static" / STATIC_FILE)
-            held.train(context_stage(corpus, data, recipe.context, static, tokenizer, recipe.seed))
+            held.train(
+                context_stage(corpus, data, recipe.context, static, tokenizer, recipe.seed, device)
+            )
     folder = run / "context" / BACKBONE_FOLDER
     Backbone.open(str(folder), half_weights=False)  # what cannot be opened is not finished
     # How it was made goes with it, into the manifests of the bundles that rest on it.

@@ -34,6 +34,7 @@ def context_stage(
     static: np.ndarray[tuple[int, int], np.dtype[np.float16]],
     tokenizer: Tokenizer,
     seed: int,
+    device: torch.device,
 ) -> Stage:
     """The stage that trains layers over the static table, and the table with them; its result is a
     folder that `Backbone.open` reads."""
@@ -49,8 +50,9 @@ def context_stage(
         )
     )
     model.embeddings.requires_grad_(False)
+    model.to(device)
     # Adam's second moments of the table are to follow the falling gradients of a trained table.
-    table = TokenTable(torch.from_numpy(static.astype(np.float32)), (0.9, 0.99))
+    table = TokenTable(torch.from_numpy(static.astype(np.float32)).to(device), (0.9, 0.99))
     model.embeddings.weight.data = table.vectors
     matrices = [each for each in model.encoder.parameters() if each.dim() == 2]
     others = [each for each in model.encoder.parameters() if each.dim() != 2]
@@ -150,14 +152,15 @@ def _embed(
             ids[line, : lengths[index]] = rows[index]
             mask[line, : lengths[index]] = 1
         local = ids if distinct is None else np.searchsorted(distinct, ids)
-        embedded = torch.nn.functional.embedding(torch.from_numpy(local), vectors)
-        kept = torch.from_numpy(mask)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        place_of = torch.from_numpy(local).to(vectors.device, non_blocking=True)
+        kept = torch.from_numpy(mask).to(vectors.device, non_blocking=True)
+        embedded = torch.nn.functional.embedding(place_of, vectors)
+        with torch.autocast(vectors.device.type, torch.bfloat16, enabled=bfloat16):
             states = model(attention_mask=kept, inputs_embeds=embedded).last_hidden_state
         sums.append((states.float() * kept[..., None]).sum(1))
     place = torch.empty(len(order), dtype=torch.int64)
     place[torch.tensor(order)] = torch.arange(len(order))
-    return normalize(torch.cat(sums)[place], dim=1)
+    return normalize(torch.cat(sums)[place.to(vectors.device)], dim=1)
 
 
 def _chunks(order: Sequence[int], lengths: Sequence[int], chunk_tokens: int) -> Iterator[list[int]]:

@@ -14,9 +14,9 @@ class _SymmetricInfoNCE(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor, scale: float) -> Tensor:  # noqa: ANN401
         rows = len(left)
-        scores = torch.empty(rows, rows)
-        by_row = torch.empty(rows)
-        by_column = torch.zeros(rows)
+        scores = left.new_empty(rows, rows)
+        by_row = left.new_empty(rows)
+        by_column = left.new_zeros(rows)
         # cosines are at most 1, so that exp(scale * (cos - 1)) neither overflows nor needs a
         # maximum per row; below exp(-80) a negative has no weight anyway.
         for start in range(0, rows, _TILE_ROWS):

@@ -73,8 +73,9 @@ class StudentData:
         has_english = np.flatnonzero(batch.english >= 0)
         if len(has_english) < 2 or stage.distillation == stage.cosine_distillation == 0:
             return contrast, parts
-        wanted = self.teacher.of(self.corpus.table_row[batch.english[has_english]])
-        index = torch.from_numpy(has_english)
+        rows = self.corpus.table_row[batch.english[has_english]]
+        wanted = self.teacher.of(rows).to(both.device)
+        index = torch.from_numpy(has_english).to(both.device)
         sides = source[index], target[index]
         scale = stage.distillation_temperature
         ranking = torch.stack([symmetric_info_nce(side, wanted, scale) for side in sides]).mean()
@@ -93,7 +94,7 @@ def validation(batch: PairBatch, embed: Callable[[IntVector], Tensor]) -> Callab
     def measure() -> Metrics:
         with torch.no_grad():
             scores = embed(batch.source) @ embed(batch.target).T
-        partner = torch.arange(len(scores))
+        partner = torch.arange(len(scores), device=scores.device)
         found = (scores.argmax(1) == partner).float() + (scores.argmax(0) == partner).float()
         return {"validation_accuracy": float(found.mean()) / 2}
 

@@ -25,7 +25,12 @@ STATIC_FILE = "table.npy"
 
 
 def static_stage(
-    corpus: TokenizedCorpus, data: StudentData, recipe: StaticRecipe, dimension: int, seed: int
+    corpus: TokenizedCorpus,
+    data: StudentData,
+    recipe: StaticRecipe,
+    dimension: int,
+    seed: int,
+    device: torch.device,
 ) -> Stage:
     """The stage that trains the table; its result is `table.npy`, float16 (vocabulary, dim), in
     which special tokens are zero."""
@@ -33,19 +38,18 @@ def static_stage(
     deviation = recipe.initial_deviation
     vectors = torch.randn(data.vocabulary, dimension, generator=generator) * deviation
     vectors[: len(SPECIAL_TOKENS)] = 0
-    table = TokenTable(vectors)
+    table = TokenTable(vectors.to(device))
     held_out = data.held_out
 
     def embed(rows: IntVector) -> Tensor:
         ids, starts = bags(corpus, rows, recipe.max_tokens)
-        return _embed(torch.from_numpy(ids), torch.from_numpy(starts), table.vectors)
+        return _embed(ids, starts, table.vectors)
 
     def step(number: int) -> Metrics:
         batch = data.sampler.batch(number, recipe.batch_pairs)
         ids, starts = bags(corpus, np.concatenate([batch.source, batch.target]), recipe.max_tokens)
         distinct, rows = table.rows(ids)
-        local = torch.from_numpy(np.searchsorted(distinct, ids))
-        both = _embed(local, torch.from_numpy(starts), rows)
+        both = _embed(np.searchsorted(distinct, ids), starts, rows)
         loss, metrics = data.loss(both, batch, recipe)
         loss.backward()  # type: ignore[no-untyped-call]
         table.step(distinct, rows, recipe.learning_rate * rate(number, recipe))
@@ -57,7 +61,7 @@ def static_stage(
         step,
         {"table": table},
         STATIC_FILE,
-        lambda path: save_array(path, table.vectors.half().numpy()),
+        lambda path: save_array(path, table.vectors.half().cpu().numpy()),
         seed,
         Validation(validation(held_out, embed), recipe.validation_every),
     )
@@ -73,5 +77,6 @@ def bags(corpus: TokenizedCorpus, rows: IntVector, max_tokens: int) -> tuple[Int
     return corpus.tokens[np.repeat(begin, counts) + within].astype(np.int64), starts[:-1]
 
 
-def _embed(ids: Tensor, starts: Tensor, vectors: Tensor) -> Tensor:
-    return normalize(embedding_bag(ids, vectors, starts, mode="sum"), dim=1)
+def _embed(ids: IntVector, starts: IntVector, vectors: Tensor) -> Tensor:
+    bags_of, begin = (torch.from_numpy(each).to(vectors.device) for each in (ids, starts))
+    return normalize(embedding_bag(bags_of, vectors, begin, mode="sum"), dim=1)

@@ -28,7 +28,7 @@ class TokenTable:
     def rows(self, ids: IntVector) -> tuple[IntVector, Tensor]:
         """The distinct values of `ids`, rising, and their vectors, which take a gradient."""
         distinct: IntVector = np.unique(ids)
-        return distinct, self.vectors[torch.from_numpy(distinct)].requires_grad_()
+        return distinct, self.vectors[self._index(distinct)].requires_grad_()
 
     def step(self, distinct: IntVector, rows: Tensor, learning_rate: float) -> None:
         """One step of Adam (Kingma and Ba, 2015) on what `rows` returned, by its gradient."""
@@ -36,7 +36,7 @@ class TokenTable:
         if gradient is None:
             raise RuntimeError("no gradient has reached the table")
         self._steps += 1
-        index = torch.from_numpy(distinct)
+        index = self._index(distinct)
         decay, square_decay = self._betas
         first = self._first[index].lerp_(gradient, 1 - decay)
         second = self._second[index].mul_(square_decay)
@@ -45,6 +45,9 @@ class TokenTable:
         scale = (second / (1 - square_decay**self._steps)).sqrt_().add_(1e-8)
         step = learning_rate / (1 - decay**self._steps)
         self.vectors[index] = rows.detach().addcdiv_(first, scale, value=-step)
+
+    def _index(self, ids: IntVector) -> Tensor:
+        return torch.from_numpy(ids).to(self.vectors.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

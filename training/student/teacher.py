@@ -45,7 +45,12 @@ class TeacherVectors:
 
 
 def embed_english(
-    table: Path, teacher: str, max_tokens: int, folder: Path, bfloat16: bool = True
+    table: Path,
+    teacher: str,
+    max_tokens: int,
+    folder: Path,
+    device: torch.device,
+    bfloat16: bool = True,
 ) -> TeacherVectors:
     """Embed the English rows of `table` with `teacher` into `folder`; what is there is kept, and a
     cut run goes on where it was.
@@ -64,6 +69,7 @@ def embed_english(
     del columns
     replace(folder / "english_rows.npy", lambda path: save_array(path, rows))
     backbone = Backbone.open(teacher, half_weights=False)
+    backbone.model.to(device)
     ids = backbone.tokenize(texts, max_tokens)
     lengths = np.array([len(each) for each in ids])
     order = np.argsort(-lengths, kind="stable")
@@ -75,16 +81,17 @@ def embed_english(
     unsaved = 0
     with (
         torch.inference_mode(),
-        torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
+        torch.autocast(device.type, torch.bfloat16, enabled=bfloat16),
         tqdm(total=int(lengths.sum()), unit="token", desc="teacher", unit_scale=True) as bar,
     ):
         bar.update(int(lengths[order[:done]].sum()))
         while done < len(order):
             take = order[done : done + max(1, _CHUNK_TOKENS // int(lengths[order[done]]))]
-            tokens, mask = backbone.pad([ids[index] for index in take])
+            padded = backbone.pad([ids[index] for index in take])
+            tokens, mask = (each.to(device) for each in padded)
             states = backbone.model(input_ids=tokens, attention_mask=mask).last_hidden_state
             vectors = normalize(masked_mean(states.float(), mask), dim=1)
-            held[take] = vectors.half().numpy()
+            held[take] = vectors.half().cpu().numpy()
             done += len(take)
             count = int(lengths[take].sum())
             unsaved += count

@@ -126,3 +126,13 @@ def test_a_table_that_kept_nothing_out_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match="--no-evaluation"):
         build_backbone(recipe, entity_table, tmp_path / "run")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_build_on_cuda_learns_as_on_the_cpu(
+    recipe: BackboneRecipe, clean_table: Path, tmp_path: Path
+) -> None:
+    for device in ("cpu", "cuda"):
+        build_backbone(recipe, clean_table, tmp_path / device, torch.device(device))
+    losses = [_metrics(tmp_path / device, "context")[-2]["loss"] for device in ("cpu", "cuda")]
+    assert losses[0] == pytest.approx(losses[1], rel=0.2)

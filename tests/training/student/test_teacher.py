@@ -8,13 +8,14 @@ from torch.nn.functional import normalize
 
 from training.backbone import Backbone, masked_mean
 from training.student import teacher
+from training.student.build import CPU
 from training.student.teacher import embed_english
 
 
 def test_every_english_row_has_the_teachers_vector(
     clean_table: Path, bert_folder: Path, tmp_path: Path
 ) -> None:
-    vectors = embed_english(clean_table, str(bert_folder), 10, tmp_path, bfloat16=False)
+    vectors = embed_english(clean_table, str(bert_folder), 10, tmp_path, CPU, bfloat16=False)
     rows = pq.read_table(clean_table).to_pylist()
     english = [place for place, row in enumerate(rows) if row["language"] == "en"]
     backbone = Backbone.open(str(bert_folder), half_weights=False)
@@ -32,7 +33,9 @@ def test_a_cut_run_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(teacher, "_CHUNK_TOKENS", 64)
     monkeypatch.setattr(teacher, "_SAVE_EVERY_TOKENS", 100)
-    whole = embed_english(clean_table, str(bert_folder), 10, tmp_path / "whole", bfloat16=False)
+    whole = embed_english(
+        clean_table, str(bert_folder), 10, tmp_path / "whole", CPU, bfloat16=False
+    )
     calls = 0
 
     def cut(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -44,9 +47,11 @@ def test_a_cut_run_goes_on_where_it_was(
 
     monkeypatch.setattr(teacher, "masked_mean", cut)
     with pytest.raises(KeyboardInterrupt):
-        embed_english(clean_table, str(bert_folder), 10, tmp_path / "cut", bfloat16=False)
+        embed_english(clean_table, str(bert_folder), 10, tmp_path / "cut", CPU, bfloat16=False)
     assert not (tmp_path / "cut" / "teacher.npy").exists()
     done = int((tmp_path / "cut" / "teacher.progress").read_text())
     assert 0 < done < len(whole.vectors)
-    resumed = embed_english(clean_table, str(bert_folder), 10, tmp_path / "cut", bfloat16=False)
+    resumed = embed_english(
+        clean_table, str(bert_folder), 10, tmp_path / "cut", CPU, bfloat16=False
+    )
     np.testing.assert_array_equal(resumed.vectors, whole.vectors)
