@@ -16,6 +16,7 @@ from training.stage import Stage, Validation
 from training.student.data import StudentData, validation
 from training.student.model import StudentConfig, StudentModel
 from training.student.recipe import ContextRecipe
+from training.student.rotation import principal_axes, rotated, rows_of_all_kinds
 from training.student.schedule import rate
 from training.student.table import TokenTable
 from training.student.tokens import IntVector, TokenizedCorpus
@@ -23,6 +24,8 @@ from training.student.vocabulary import PAD, SPECIAL_TOKENS, START
 
 BACKBONE_FOLDER = "backbone"
 _GRADIENT_NORM = 1.0
+# Texts that the principal axes are found on.
+_AXES_ROWS = 20_000
 _START_ID = SPECIAL_TOKENS.index(START)
 _PAD_ID = SPECIAL_TOKENS.index(PAD)
 
@@ -73,7 +76,8 @@ def context_stage(
 
     def embed(rows: IntVector) -> Tensor:
         ids = token_rows(corpus, rows, recipe.max_tokens)
-        return _embed(model, ids, table.vectors, None, recipe.chunk_tokens, bfloat16)
+        with torch.no_grad():
+            return _embed(model, ids, table.vectors, None, recipe.chunk_tokens, bfloat16)
 
     def step(number: int) -> Metrics:
         batch = data.sampler.batch(number, recipe.batch_pairs)
@@ -98,7 +102,12 @@ def context_stage(
         }
 
     def write(folder: Path) -> None:
-        model.save_pretrained(folder, safe_serialization=True)
+        finished = model
+        if recipe.order_dimensions:
+            rows = rows_of_all_kinds(corpus, _AXES_ROWS, seed)
+            parts = [embed(part) for part in np.array_split(rows, max(1, len(rows) // 1000))]
+            finished = rotated(model, principal_axes(torch.cat(parts)))
+        finished.save_pretrained(folder, safe_serialization=True)
         save_tokenizer(tokenizer, folder)
 
     return Stage(

@@ -35,6 +35,7 @@ class StudentConfig(PretrainedConfig):  # type: ignore[misc]
         rotary_base: float = 10_000.0,
         layer_norm_eps: float = 1e-6,
         pad_token_id: int = 0,
+        rotated: bool = False,
         **kwargs: Any,  # noqa: ANN401 - what transformers passes on
     ) -> None:
         super().__init__(pad_token_id=pad_token_id, **kwargs)
@@ -46,6 +47,8 @@ class StudentConfig(PretrainedConfig):  # type: ignore[misc]
         self.max_position_embeddings = max_position_embeddings
         self.rotary_base = rotary_base
         self.layer_norm_eps = layer_norm_eps
+        # Whether the states are turned onto principal axes at the end.
+        self.rotated = rotated
 
 
 class SelfAttention(nn.Module):
@@ -111,6 +114,13 @@ class StudentEncoder(nn.Module):
         self.layer = nn.ModuleList(StudentLayer(config) for _ in range(config.num_hidden_layers))
 
 
+class Rotation(nn.Linear):
+    """An orthogonal map of the vectors, which changes no cosine."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, bias=False)
+
+
 class StudentModel(PreTrainedModel):  # type: ignore[misc]
     """Token vectors in, contextual token vectors out; pooled by their masked mean."""
 
@@ -123,11 +133,14 @@ class StudentModel(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         self.embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.encoder = StudentEncoder(config)
+        self.rotation = Rotation(config.hidden_size) if config.rotated else None
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Every projection into the stream starts at zero: a fresh layer changes nothing."""
-        if isinstance(module, nn.Linear):
+        if isinstance(module, Rotation):
+            nn.init.eye_(module.weight)
+        elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -167,7 +180,10 @@ class StudentModel(PreTrainedModel):  # type: ignore[misc]
         stream = inputs_embeds / weight
         for layer in self.encoder.layer:
             stream = layer(stream, bias, cosine, sine)
-        return BaseModelOutput(last_hidden_state=weight * stream)
+        states = weight * stream
+        if self.rotation is not None:
+            states = self.rotation(states)
+        return BaseModelOutput(last_hidden_state=states)
 
     def _rotations(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine of every position's angles, float32 (tokens, head width / 2)."""

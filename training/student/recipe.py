@@ -82,6 +82,9 @@ class ContextRecipe(StageRecipe):
     vector_learning_rate: Rate = 1e-3
     table_learning_rate: Weight = 1e-3
     chunk_tokens: Positive = 2048
+    # Turn the finished student's vectors onto their principal axes, the widest first, so that they
+    # may be cut: no cosine of whole vectors changes.
+    order_dimensions: bool = True
     precision: Literal["float32", "bfloat16"] = "bfloat16"
 
 

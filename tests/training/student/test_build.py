@@ -88,6 +88,7 @@ def test_both_stages_learn_and_the_backbone_opens(
     assert backbone.dimension == 32
     assert backbone.pad_token_id == 0
     assert backbone.tokenize(["a"], 24)[0][0] == 2
+    assert backbone.model.config.rotated is True  # type: ignore[union-attr]
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert record == json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert set(record["stages"]) == {"static", "context"}

@@ -3,13 +3,13 @@ import torch
 from training import adapters
 from training.student.model import StudentConfig, StudentModel
 
-CONFIG = {
-    "vocab_size": 50,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-}
+CONFIG = StudentConfig(
+    vocab_size=50,
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=24,
+)
 
 
 def _batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,7 +21,7 @@ def _batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 def _trained() -> StudentModel:
     torch.manual_seed(0)
-    model: StudentModel = StudentModel(StudentConfig(**CONFIG)).eval()
+    model: StudentModel = StudentModel(CONFIG).eval()
     for parameter in model.encoder.parameters():
         if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -30,7 +30,7 @@ def _trained() -> StudentModel:
 
 def test_a_fresh_student_is_its_table() -> None:
     torch.manual_seed(0)
-    model = StudentModel(StudentConfig(**CONFIG))
+    model = StudentModel(CONFIG)
     ids, mask = _batch()
     states = model(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(states, model.embeddings(ids), rtol=1e-5, atol=1e-6)
