@@ -22,7 +22,8 @@ def principal_axes(vectors: Tensor) -> Tensor:
     _, columns = torch.linalg.eigh(vectors.double().T @ vectors.double())
     axes = columns.T.flip(0)
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    return (axes * largest.sign()).float()
+    turned: Tensor = (axes * largest.sign()).float()
+    return turned
 
 
 def rotated(model: StudentModel, axes: Tensor) -> StudentModel:
