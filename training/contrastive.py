@@ -87,9 +87,12 @@ def contrastive_stage(
         return matryoshka(loss, left, right, prefixes)
 
     def prepare(number: int) -> tuple[Batch, Batch | None]:
-        positives = data.draw(number, plan.batch_pairs)
-        anchors = _plain_lefts(encoder, recipe, positives) if plan.anchor else None
-        return _batch(encoder, recipe, positives), anchors
+        rows = _rows(encoder, recipe, data.draw(number, plan.batch_pairs))
+        if not plan.anchor:
+            return encoder.batch(rows), None
+        # The left texts once more, as their adapters cut them, through no adapter.
+        plain = [Row(row.ids, None) for row in rows[: len(rows) // 2]]
+        return encoder.batch(rows), encoder.batch(plain)
 
     batches = Ahead(prepare, plan.steps * plan.accumulation_steps)
 
@@ -113,7 +116,8 @@ def contrastive_stage(
     if recipe.validation is not None:
         # Tokenized here, before the thread of the batches uses the tokenizer.
         held_out = {
-            each: _batch(encoder, recipe, positives) for each, positives in data.held_out.items()
+            each: encoder.batch(_rows(encoder, recipe, positives))
+            for each, positives in data.held_out.items()
         }
 
         def validate() -> Metrics:
@@ -163,19 +167,9 @@ def learning_rate(step: int, plan: ContrastiveRecipe) -> float:
     return plan.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
-def _batch(encoder: Encoder, recipe: Recipe, positives: Sequence[Positive]) -> Batch:
-    """All left texts, then all right ones."""
+def _rows(encoder: Encoder, recipe: Recipe, positives: Sequence[Positive]) -> list[Row]:
+    """All left texts, then all right ones, tokenized and cut for their adapters."""
     texts = [each.left for each in positives] + [each.right for each in positives]
-    return encoder.batch(_rows(encoder, recipe, texts))
-
-
-def _plain_lefts(encoder: Encoder, recipe: Recipe, positives: Sequence[Positive]) -> Batch:
-    """The left texts, as their adapters cut them, through no adapter."""
-    rows = _rows(encoder, recipe, [each.left for each in positives])
-    return encoder.batch([Row(row.ids, None) for row in rows])
-
-
-def _rows(encoder: Encoder, recipe: Recipe, texts: Sequence[Text]) -> list[Row]:
     rows: dict[int, Row] = {}
     for name in {text.adapter for text in texts}:
         places = [place for place, text in enumerate(texts) if text.adapter == name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from training import adapters
 from training.backbone import Backbone, masked_mean
+from training.batching import of_like_length, places
 from training.device import pinned
 
 
@@ -50,20 +51,19 @@ class Encoder:
 
     def batch(self, rows: Sequence[Row]) -> Batch:
         """Chunks of one adapter and like length, so that little is computed on padding."""
-        names = sorted({row.adapter or "" for row in rows})
-        order = sorted(
-            range(len(rows)),
-            key=lambda index: (names.index(rows[index].adapter or ""), len(rows[index].ids)),
-        )
+        lengths = [len(row.ids) for row in rows]
+        order: list[int] = []
         chunks = []
-        for indices in _chunks(order, rows, self.chunk_tokens):
-            ids, mask = self.backbone.pad([rows[index].ids for index in indices])
-            chunks.append(
-                Chunk(rows[indices[0]].adapter, pinned(ids, self.device), pinned(mask, self.device))
-            )
-        place = torch.empty(len(order), dtype=torch.int64)
-        place[torch.tensor(order)] = torch.arange(len(order))
-        return Batch(chunks, place)
+        for name in sorted({row.adapter or "" for row in rows}):
+            own = [index for index, row in enumerate(rows) if (row.adapter or "") == name]
+            own.sort(key=lengths.__getitem__)
+            order += own
+            for indices in of_like_length(own, lengths, self.chunk_tokens):
+                ids, mask = self.backbone.pad([rows[index].ids for index in indices])
+                chunks.append(
+                    Chunk(name or None, pinned(ids, self.device), pinned(mask, self.device))
+                )
+        return Batch(chunks, places(order))
 
     def encode(self, chunk: Chunk) -> Tensor:
         """Pooled vectors of one chunk, float32 (rows, dim), each through its adapter."""
@@ -86,17 +86,3 @@ def _activate(backbone: Backbone, adapter: str | None) -> None:
     adapters.select(backbone.model, adapter)
     for parameter in trainable:
         parameter.requires_grad_(True)
-
-
-def _chunks(order: Sequence[int], rows: Sequence[Row], chunk_tokens: int) -> Iterator[list[int]]:
-    chunk: list[int] = []
-    for index in order:  # per adapter rising length: the newest row is the widest
-        if chunk and (
-            rows[index].adapter != rows[chunk[0]].adapter
-            or (len(chunk) + 1) * len(rows[index].ids) > chunk_tokens
-        ):
-            yield chunk
-            chunk = []
-        chunk.append(index)
-    if chunk:
-        yield chunk

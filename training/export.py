@@ -320,8 +320,8 @@ def _comparable(scores: dict[str, Any], routing: Mapping[str, str]) -> tuple[tup
 
 def _backbone_record(source: str) -> dict[str, Any]:
     """How `polygrain-train backbone` made the backbone; empty where something else did."""
-    file = Path(source) / RUN_FILE
-    return {"made_by": json.loads(file.read_text(encoding="utf-8"))} if file.exists() else {}
+    folder = Path(source)
+    return {"made_by": read_run(folder)} if (folder / RUN_FILE).exists() else {}
 
 
 def _model_card(identity: Identity, manifest: dict[str, Any]) -> str:

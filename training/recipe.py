@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from models.bundle import TEXT_GRANULARITIES, Granularity, Name
 from training.corpora.tsv import ANCHOR
-from training.errors import TrainingError
 from training.objectives import Direction
+from training.recipe_file import Positive, RecipeFile, RecipeValue
 
 # The stage, and the folder in a run, that trains adapters together.
 JOINT = "joint"
-Positive = Annotated[int, Field(gt=0)]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ContrastiveRecipe(_Value):
+class ContrastiveRecipe(RecipeValue):
     """How a stage learns from pairs that mean the same."""
 
     steps: Positive
@@ -65,7 +58,7 @@ class JointRecipe(ContrastiveRecipe):
     excerpts: bool = True
 
 
-class ValidationRecipe(_Value):
+class ValidationRecipe(RecipeValue):
     """What is held out of each stage's pairs, and how often the stage is measured on it."""
 
     # Held out in equal parts from the languages, as far as a tenth of each goes.
@@ -75,7 +68,7 @@ class ValidationRecipe(_Value):
     keep_best: bool = False
 
 
-class Recipe(_Value):
+class Recipe(RecipeFile):
     """A run: one backbone, one corpus, one or more adapters in the order they are trained."""
 
     backbone: str
@@ -138,23 +131,3 @@ class Recipe(_Value):
         if self.joint is None:
             return ()
         return self.joint.adapters or tuple(self.by_granularity.values())
-
-    @classmethod
-    def read(cls, file: Path, **overrides: object) -> Recipe:
-        """Read a recipe from TOML; values of `overrides` that are not None replace its own.
-
-        Raises TrainingError, with one line per wrong field.
-        """
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise TrainingError(f"recipe {file} cannot be read: {error}") from None
-        values |= {key: value for key, value in overrides.items() if value is not None}
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}"
-                for fault in error.errors()
-            )
-            raise TrainingError(f"recipe {file}: {faults}") from None

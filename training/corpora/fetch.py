@@ -25,6 +25,7 @@ from training.corpora.download import Fetched, NotThere, download
 from training.corpora.sources import Download, Source
 from training.corpora.tsv import ANCHOR, WIDE_COLUMNS
 from training.errors import TrainingError
+from training.files import replace
 
 RECORD = "fetched.json"
 _DOWNLOADS = ".downloads"
@@ -136,9 +137,7 @@ class _Record:
             "attribution": source.attribution,
         }
         text = json.dumps(dict(sorted(self.files.items())), indent=2, ensure_ascii=False) + "\n"
-        staged = self._file.with_name(f".{self._file.name}.new")
-        staged.write_text(text, encoding="utf-8")
-        staged.replace(self._file)
+        replace(self._file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _write(

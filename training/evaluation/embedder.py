@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import numpy_helper
 from tokenizers import Tokenizer
 from tqdm import tqdm
@@ -18,9 +17,7 @@ from models.bundle import Bundle
 from training.errors import TrainingError
 from training.evaluation.encoder import Model
 from training.evaluation.similarity import Vectors
-
-# Padded tokens of one batch: bounds memory, changes results by rounding only.
-_BATCH_TOKENS = 4096
+from training.inference import open_session, run_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +39,14 @@ class Embedder:
         Without `plain`, half the memory is taken and nothing goes through the plain backbone.
         """
         bundle = Bundle.open(path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0  # the runtime's word for all
         tokenizer = Tokenizer.from_file(str(bundle.file(bundle.manifest.tokenizer.file)))
         tokenizer.no_padding()
         graph = onnx.load(str(bundle.graph()))
-        session = _session(graph, options)
-        return cls(
-            bundle,
-            tokenizer,
-            session,
-            _session(without_adapters(graph), options) if plain else None,
-        )
+        session = open_session(graph.SerializeToString(), threads)
+        if not plain:
+            return cls(bundle, tokenizer, session, None)
+        plain_graph = without_adapters(graph).SerializeToString()
+        return cls(bundle, tokenizer, session, open_session(plain_graph, threads))
 
     @property
     def model(self) -> Model:
@@ -110,31 +103,18 @@ class Embedder:
     def _batches(
         self, ids: Sequence[Sequence[int]], adapter: str | None, output: str
     ) -> Iterator[tuple[list[int], Vectors]]:
-        """Places of texts of like length, and what the graph gives for them, the longest first."""
+        """Places of texts of like length, and what the graph gives for them."""
         if adapter is None and self.plain_session is None:
             raise ValueError("opened without the plain backbone; use Embedder.open(…, plain=True)")
         session = self.plain_session if adapter is None else self.session
-        adapter_row = 0 if adapter is None else self.bundle.manifest.adapter(adapter).row
-        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
+        manifest = self.bundle.manifest
+        row = 0 if adapter is None else manifest.adapter(adapter).row
+        pad = manifest.tokenizer.pad_token_id
         label = adapter or "none"
-        with tqdm(total=len(order), desc=label, unit="text", leave=False, disable=None) as progress:
-            while order:
-                size = max(1, _BATCH_TOKENS // len(ids[order[0]]))
-                batch, order = order[:size], order[size:]
-                feed = self._feed([ids[index] for index in batch], adapter_row)
-                (values,) = session.run([output], feed)
+        with tqdm(total=len(ids), desc=label, unit="text", leave=False, disable=None) as progress:
+            for batch, values in run_batches(session, output, ids, [row] * len(ids), pad):
                 yield batch, values
                 progress.update(len(batch))
-
-    def _feed(self, rows: Sequence[Sequence[int]], adapter_row: int) -> dict[str, Any]:
-        width = max(map(len, rows))
-        ids = np.full((len(rows), width), self.bundle.manifest.tokenizer.pad_token_id, np.int64)
-        mask = np.zeros_like(ids)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)] = row
-            mask[index, : len(row)] = 1
-        adapter_ids = np.full(len(rows), adapter_row, np.int64)
-        return {"input_ids": ids, "attention_mask": mask, "adapter_ids": adapter_ids}
 
 
 def without_adapters(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -155,9 +135,3 @@ def without_adapters(graph: onnx.ModelProto) -> onnx.ModelProto:
         zero = np.zeros_like(numpy_helper.to_array(tensor))
         tensor.CopyFrom(numpy_helper.from_array(zero, tensor.name))
     return plain
-
-
-def _session(graph: onnx.ModelProto, options: Any) -> Any:  # noqa: ANN401
-    return onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

@@ -10,6 +10,8 @@ context/backbone/        the student: config.json, model.safetensors, tokenizer.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +48,8 @@ def build_backbone(
             f"{table} was built with --no-evaluation: what is trained on it cannot be measured; "
             "build it with --evaluation FOLDER"
         )
-    # A sum of bfloat16 products in float32 is exact enough for scores, and several times as fast.
-    torch.set_float32_matmul_precision("medium")
     inputs = {"corpus_sha256": sha256_of(table)}
-    with Run.claim(run, recipe, inputs, device) as held:
+    with Run.claim(run, recipe, inputs, device) as held, _fast_products():
         tokenizer = _tokenizer(recipe, table, run / TOKENIZER_FILE)
         languages = [*recipe.languages, *recipe.further_languages]
         corpus = tokenize(table, tokenizer, languages, recipe.max_tokens, run / "tokens")
@@ -60,18 +60,27 @@ def build_backbone(
         if not held.finished("static", STATIC_FILE):
             data = StudentData.of(corpus, teacher, recipe, recipe.static)
             held.record({"shares": data.sampler.shares()})
-            held.train(static_stage(corpus, data, recipe.static, dimension, recipe.seed, device))
+            held.train(static_stage(data, recipe.static, dimension, recipe.seed, device))
         if not held.finished("context", BACKBONE_FOLDER):
             data = StudentData.of(corpus, teacher, recipe, recipe.context)
             static = np.load(run / "static" / STATIC_FILE)
-            held.train(
-                context_stage(corpus, data, recipe.context, static, tokenizer, recipe.seed, device)
-            )
+            held.train(context_stage(data, recipe.context, static, tokenizer, recipe.seed, device))
     folder = run / "context" / BACKBONE_FOLDER
     Backbone.open(str(folder), half_weights=False)  # what cannot be opened is not finished
     # How it was made goes with it, into the manifests of the bundles that rest on it.
     shutil.copyfile(run / RUN_FILE, folder / RUN_FILE)
     return folder
+
+
+@contextmanager
+def _fast_products() -> Iterator[None]:
+    """Sums of bfloat16 products in float32: exact enough for scores, and several times as fast."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _tokenizer(recipe: BackboneRecipe, table: Path, file: Path) -> Tokenizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
+from transformers import PreTrainedTokenizerFast
 
+from training.backbone import masked_mean
+from training.batching import of_like_length, places
 from training.metrics import Metrics
 from training.stage import Stage, Validation
 from training.student.data import StudentData, validation
@@ -31,7 +34,6 @@ _PAD_ID = SPECIAL_TOKENS.index(PAD)
 
 
 def context_stage(
-    corpus: TokenizedCorpus,
     data: StudentData,
     recipe: ContextRecipe,
     static: np.ndarray[tuple[int, int], np.dtype[np.float16]],
@@ -41,6 +43,7 @@ def context_stage(
 ) -> Stage:
     """The stage that trains layers over the static table, and the table with them; its result is a
     folder that `Backbone.open` reads."""
+    corpus = data.corpus
     torch.manual_seed(seed)
     model = StudentModel(
         StudentConfig(
@@ -134,8 +137,6 @@ def token_rows(corpus: TokenizedCorpus, rows: IntVector, max_tokens: int) -> lis
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Write `tokenizer` beside a model, as transformers reads it."""
-    from transformers import PreTrainedTokenizerFast
-
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, unk_token=SPECIAL_TOKENS[1], cls_token=START
     ).save_pretrained(folder)
@@ -153,8 +154,8 @@ def _embed(
     that `distinct` names."""
     lengths = [len(row) for row in rows]
     order = sorted(range(len(rows)), key=lengths.__getitem__)
-    sums = []
-    for chunk in _chunks(order, lengths, chunk_tokens):
+    means = []
+    for chunk in of_like_length(order, lengths, chunk_tokens):
         ids = np.full((len(chunk), lengths[chunk[-1]]), _START_ID, np.int64)
         mask = np.zeros_like(ids)
         for line, index in enumerate(chunk):
@@ -166,18 +167,5 @@ def _embed(
         embedded = torch.nn.functional.embedding(place_of, vectors)
         with torch.autocast(vectors.device.type, torch.bfloat16, enabled=bfloat16):
             states = model(attention_mask=kept, inputs_embeds=embedded).last_hidden_state
-        sums.append((states.float() * kept[..., None]).sum(1))
-    place = torch.empty(len(order), dtype=torch.int64)
-    place[torch.tensor(order)] = torch.arange(len(order))
-    return normalize(torch.cat(sums)[place.to(vectors.device)], dim=1)
-
-
-def _chunks(order: Sequence[int], lengths: Sequence[int], chunk_tokens: int) -> Iterator[list[int]]:
-    chunk: list[int] = []
-    for index in order:  # rising length: the newest row is the widest
-        if chunk and (len(chunk) + 1) * lengths[index] > chunk_tokens:
-            yield chunk
-            chunk = []
-        chunk.append(index)
-    if chunk:
-        yield chunk
+        means.append(masked_mean(states.float(), kept))
+    return normalize(torch.cat(means)[places(order).to(vectors.device)], dim=1)

@@ -15,6 +15,7 @@ from training.student.pairs import PairBatch, Sampling, UnitSampler
 from training.student.recipe import BackboneRecipe, StageRecipe
 from training.student.teacher import TeacherVectors
 from training.student.tokens import IntVector, TokenizedCorpus
+from training.validation import retrieval_accuracy
 
 # One unit in so many is held out.
 _ONE_IN = 200
@@ -93,10 +94,8 @@ def validation(batch: PairBatch, embed: Callable[[IntVector], Tensor]) -> Callab
 
     def measure() -> Metrics:
         with torch.no_grad():
-            scores = embed(batch.source) @ embed(batch.target).T
-        partner = torch.arange(len(scores), device=scores.device)
-        found = (scores.argmax(1) == partner).float() + (scores.argmax(0) == partner).float()
-        return {"validation_accuracy": float(found.mean()) / 2}
+            found = retrieval_accuracy(embed(batch.source), embed(batch.target))
+        return {"validation_accuracy": found}
 
     return measure
 

@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from training.corpora.tsv import ANCHOR
-from training.errors import TrainingError
+from training.recipe_file import Positive, RecipeFile, RecipeValue
 
-Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class VocabularyRecipe(_Value):
+class VocabularyRecipe(RecipeValue):
     """How the subword vocabulary is trained."""
 
     size: Annotated[int, Field(ge=300, le=250_000)] = 100_000
     # Characters of text per language; dense scripts count double.
     characters: Positive = 1_200_000
     further_characters: Positive = 150_000
-    source_weights: dict[str, Weight] = {}
+    source_weights: dict[str, Weight] = Field(default_factory=dict)
 
 
-class SamplingRecipe(_Value):
+class SamplingRecipe(RecipeValue):
     """How pairs are drawn; see `pairs.Sampling`."""
 
     language_exponent: Share = 0.5
     # Of a language that is not among the recipe's `languages`.
     further_weight: Weight = 0.35
-    source_weights: dict[str, Weight] = {}
-    granularity_weights: dict[Literal["phrase", "sentence", "paragraph"], Weight] = {}
+    source_weights: dict[str, Weight] = Field(default_factory=dict)
+    granularity_weights: dict[Literal["phrase", "sentence", "paragraph"], Weight] = Field(
+        default_factory=dict
+    )
     english_share: Share = 0.7
 
 
-class StageRecipe(_Value):
+class StageRecipe(RecipeValue):
     """What both stages have in common."""
 
     steps: Positive
@@ -88,7 +83,7 @@ class ContextRecipe(StageRecipe):
     precision: Literal["float32", "bfloat16"] = "bfloat16"
 
 
-class BackboneRecipe(_Value):
+class BackboneRecipe(RecipeFile):
     """A student: its teacher, languages, vocabulary and stages."""
 
     teacher: str
@@ -113,23 +108,3 @@ class BackboneRecipe(_Value):
     def language_weights(self, sampling: SamplingRecipe) -> Mapping[str, float]:
         """The sampling weight of every further language."""
         return dict.fromkeys(self.further_languages, sampling.further_weight)
-
-    @classmethod
-    def read(cls, file: Path, **overrides: object) -> BackboneRecipe:
-        """Read a recipe from TOML; values of `overrides` that are not None replace its own.
-
-        Raises TrainingError, with one line per wrong field.
-        """
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise TrainingError(f"recipe {file} cannot be read: {error}") from None
-        values |= {key: value for key, value in overrides.items() if value is not None}
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}"
-                for fault in error.errors()
-            )
-            raise TrainingError(f"recipe {file}: {faults}") from None

@@ -18,14 +18,13 @@ from training.student.data import StudentData, validation
 from training.student.recipe import StaticRecipe
 from training.student.schedule import rate
 from training.student.table import TokenTable
-from training.student.tokens import IntVector, TokenizedCorpus
+from training.student.tokens import IntVector, TokenizedCorpus, ranges
 from training.student.vocabulary import SPECIAL_TOKENS
 
 STATIC_FILE = "table.npy"
 
 
 def static_stage(
-    corpus: TokenizedCorpus,
     data: StudentData,
     recipe: StaticRecipe,
     dimension: int,
@@ -34,6 +33,7 @@ def static_stage(
 ) -> Stage:
     """The stage that trains the table; its result is `table.npy`, float16 (vocabulary, dim), in
     which special tokens are zero."""
+    corpus = data.corpus
     generator = torch.Generator().manual_seed(seed)
     deviation = recipe.initial_deviation
     vectors = torch.randn(data.vocabulary, dimension, generator=generator) * deviation
@@ -72,9 +72,8 @@ def bags(corpus: TokenizedCorpus, rows: IntVector, max_tokens: int) -> tuple[Int
     and where each row starts, int64 (rows,)."""
     begin = corpus.offsets[rows]
     counts = np.minimum(corpus.offsets[rows + 1] - begin, max_tokens)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    within = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
-    return corpus.tokens[np.repeat(begin, counts) + within].astype(np.int64), starts[:-1]
+    starts = np.cumsum(counts) - counts
+    return corpus.tokens[ranges(begin, counts)].astype(np.int64), starts
 
 
 def _embed(ids: IntVector, starts: IntVector, vectors: Tensor) -> Tensor:

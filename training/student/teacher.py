@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from training.backbone import Backbone, masked_mean
+from training.batching import of_like_length
 from training.corpora.tsv import ANCHOR
 from training.errors import TrainingError
 from training.files import replace, save_array
@@ -72,7 +74,7 @@ def embed_english(
     backbone.model.to(device)
     ids = backbone.tokenize(texts, max_tokens)
     lengths = np.array([len(each) for each in ids])
-    order = np.argsort(-lengths, kind="stable")
+    order = np.argsort(lengths, kind="stable")
     part, progress = folder / "teacher.part.npy", folder / "teacher.progress"
     done = int(progress.read_text()) if progress.exists() and part.exists() else 0
     shape = (len(rows), backbone.dimension)
@@ -85,8 +87,7 @@ def embed_english(
         tqdm(total=int(lengths.sum()), unit="token", desc="teacher", unit_scale=True) as bar,
     ):
         bar.update(int(lengths[order[:done]].sum()))
-        while done < len(order):
-            take = order[done : done + max(1, _CHUNK_TOKENS // int(lengths[order[done]]))]
+        for take in of_like_length(order[done:].tolist(), lengths.tolist(), _CHUNK_TOKENS):
             padded = backbone.pad([ids[index] for index in take])
             tokens, mask = (each.to(device) for each in padded)
             states = backbone.model(input_ids=tokens, attention_mask=mask).last_hidden_state
@@ -98,7 +99,7 @@ def embed_english(
             bar.update(count)
             if unsaved > _SAVE_EVERY_TOKENS:
                 held.flush()
-                progress.write_text(str(done))
+                replace(progress, partial(Path.write_text, data=str(done)))
                 unsaved = 0
     held.flush()
     del held

@@ -139,6 +139,13 @@ def tokenize(
     return TokenizedCorpus.open(folder)
 
 
+def ranges(begins: IntVector, counts: IntVector) -> IntVector:
+    """`counts[i]` numbers from `begins[i]` on, one i after the other: int64 (sum of counts,)."""
+    starts = np.cumsum(counts) - counts
+    numbers: IntVector = np.arange(counts.sum()) + np.repeat(begins - starts, counts)
+    return numbers
+
+
 def _index(column: pa.Array, names: Sequence[str]) -> IntVector:
     places: IntVector = pc.index_in(column, pa.array(names)).to_numpy().astype(np.int64)
     return places
@@ -150,7 +157,7 @@ def _write(
     names: dict[str, Sequence[str]],
 ) -> None:
     lengths = flat["lengths"]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
+    starts = np.cumsum(lengths) - lengths
     english = names["languages"].index(ANCHOR)
     # Units: same alignment id, same granularity; English first, else in the table's order.
     order = np.lexsort(
@@ -160,8 +167,7 @@ def _write(
     label = flat["group"][order] * len(names["granularities"]) + flat["granularity"][order]
     first = np.concatenate([[True], label[1:] != label[:-1]])
     offsets = np.concatenate([[0], np.cumsum(lengths[order])])
-    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths[order])
-    tokens = flat["tokens"][np.repeat(starts[order], lengths[order]) + within].astype(np.uint32)
+    tokens = flat["tokens"][ranges(starts[order], lengths[order])].astype(np.uint32)
     arrays = {
         "tokens": tokens,
         "offsets": offsets,
@@ -184,8 +190,8 @@ def _keys(
     tokens: np.ndarray[tuple[int], np.dtype[np.uint32]], offsets: IntVector
 ) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """A 64-bit polynomial hash of each row's tokens (mixed well before it is summed)."""
-    within = np.arange(len(tokens), dtype=np.uint64)
-    within -= np.repeat(offsets[:-1].astype(np.uint64), np.diff(offsets))
+    lengths = np.diff(offsets)
+    within = ranges(np.zeros_like(lengths), lengths).astype(np.uint64)
     mixed = tokens.astype(np.uint64) + (within + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(30)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)

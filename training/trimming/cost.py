@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from models.bundle import Granularity, Manifest
+from training.inference import open_session, run_batches
 from training.trimming.tokenizer import TokenIds, Vocabulary
 
 Vectors = NDArray[np.float32]  # (texts, dim), unit rows
-
-_BATCH_TOKENS = 4096
 
 
 class Text(NamedTuple):
@@ -57,13 +55,10 @@ class Encoder:
         cls, manifest: Manifest, tokenizer_json: str, graph: bytes | str, threads: int | None
     ) -> Encoder:
         """Load both, the graph from its bytes or its path; no `threads` means all cores."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0  # the runtime's word for all
         tokenizer = Tokenizer.from_str(tokenizer_json)
         tokenizer.no_padding()
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         vocabulary = Vocabulary.read(tokenizer_json, manifest.tokenizer.pad_token_id)
-        return cls(manifest, tokenizer, vocabulary.unknown, session)
+        return cls(manifest, tokenizer, vocabulary.unknown, open_session(graph, threads))
 
     def token_ids(self, texts: Sequence[Text]) -> list[list[int]]:
         """Token ids of each text, cut at the longest input of its granularity's adapter."""
@@ -77,19 +72,10 @@ class Encoder:
     def vectors(self, texts: Sequence[Text], rows: Sequence[Sequence[int]]) -> Vectors:
         """The unit vector of each text, `rows` being its token ids."""
         vectors = np.empty((len(rows), self.manifest.dimension), dtype=np.float32)
-        order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
-        while order:
-            size = max(1, _BATCH_TOKENS // len(rows[order[0]]))
-            batch, order = order[:size], order[size:]
-            shape = (len(batch), len(rows[batch[0]]))
-            ids = np.full(shape, self.manifest.tokenizer.pad_token_id, dtype=np.int64)
-            mask = np.zeros(shape, dtype=np.int64)
-            for place, index in enumerate(batch):
-                ids[place, : len(rows[index])] = rows[index]
-                mask[place, : len(rows[index])] = 1
-            adapters = np.array([self._adapter(texts[i]).row for i in batch], dtype=np.int64)
-            feed = {"input_ids": ids, "attention_mask": mask, "adapter_ids": adapters}
-            (vectors[batch],) = self.session.run(["embedding"], feed)
+        adapters = [self._adapter(text).row for text in texts]
+        pad = self.manifest.tokenizer.pad_token_id
+        for batch, values in run_batches(self.session, "embedding", rows, adapters, pad):
+            vectors[batch] = values
         return vectors
 
     def _adapter(self, text: Text) -> Any:  # noqa: ANN401
