@@ -89,9 +89,10 @@ class Loader:
 
     @cached_property
     def _entities(self) -> tuple[Sequence[Entity], Sequence[Entity]]:
-        """Entities to train on and to validate on; none where there is no joint stage."""
+        """Entities to train on and to validate on; none where no stage needs them."""
         recipe = self._recipe
-        if recipe.joint is None:
+        held_anyway = recipe.validation is not None and recipe.validation.entities
+        if recipe.joint is None and not held_anyway:
             return [], []
         entities = load_entities(
             self._corpus.path,
@@ -99,7 +100,7 @@ class Loader:
             (ANCHOR, *recipe.languages),
             self._banned,
             frozenset(recipe.excluded_sources),
-            recipe.joint.excerpts,
+            recipe.joint is None or recipe.joint.excerpts,
         )
         if recipe.validation is None:
             return entities, []

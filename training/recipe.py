@@ -66,6 +66,9 @@ class ValidationRecipe(RecipeValue):
     every_steps: Positive
     # The stage's result is the state with the best accuracy, not the last.
     keep_best: bool = False
+    # Keep all that the held-out entities say out of every stage, as a joint stage needs, where
+    # there is none too: then adapters with and without one differ by that stage alone.
+    entities: bool = False
 
 
 class Recipe(RecipeFile):

@@ -140,6 +140,22 @@ def test_held_out_entities_are_trained_on_in_no_stage(
     assert not seen & held
 
 
+@pytest.mark.parametrize("kept_back", [True, False])
+def test_entities_are_kept_back_without_a_joint_stage_where_the_recipe_says_so(
+    bert_folder: Path, entities: Corpus, write_recipe: RecipeWriter, kept_back: bool
+) -> None:
+    with_joint = _recipe(write_recipe, bert_folder)
+    values = with_joint.model_dump() | {"joint": None}
+    values["validation"]["entities"] = kept_back
+    one, other = Loader(with_joint, entities), Loader(Recipe.model_validate(values), entities)
+    for name in NAMES:
+        drawn = [
+            data.adapter_data(loader.translations(name), name).draw(0, 16)
+            for loader in (one, other)
+        ]
+        assert (drawn[0] == drawn[1]) is kept_back
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
