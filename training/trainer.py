@@ -4,6 +4,7 @@ The run is a folder (`training.run`), each adapter a stage of it, and the joint 
 
     ADAPTER/adapter.safetensors       an adapter as its own stage left it
     joint/adapters/ADAPTER.safetensors   as the joint stage left it, where the recipe has one
+    AVERAGE/adapter.safetensors       the average of adapters as they were left, made last
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import torch
 
+from models.bundle import Granularity
 from training import adapters
 from training.backbone import Backbone
 from training.contrastive import Result, contrastive_stage
 from training.data import Corpus, Loader, adapter_data, joint_data
 from training.embedding import Encoder
 from training.errors import TrainingError
+from training.files import replace
 from training.recipe import JOINT, Recipe
 from training.run import Run, read_run, sha256_of
 
@@ -45,9 +48,12 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
         "evaluation_sha256": sha256_of(corpus.evaluation),
     }
     with Run.claim(run, recipe, inputs, device) as held:
+        _check_trainable(recipe, held)
         # The seed decides the fresh adapters' weights; drawing batches has a generator of its own.
         torch.manual_seed(recipe.seed)
-        adapters.attach(backbone.model, list(recipe.adapters), recipe.reduction_factor)
+        adapters.attach_kinds(
+            backbone.model, {name: recipe.kind_of(name) for name in recipe.adapters}
+        )
         backbone.model.to(device)
         encoder = Encoder(backbone, device, recipe.chunk_tokens, recipe.precision == "bfloat16")
         loader = Loader(recipe, corpus)
@@ -66,6 +72,9 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
                     JOINT, encoder, recipe, recipe.joint, recipe.joint_adapters, data, result
                 )
             )
+        for name in recipe.averages:
+            if not held.finished(name, ADAPTER_FILE):
+                _average(recipe, run, name)
 
 
 def finished_adapter(run: Path, name: str) -> Path:
@@ -98,6 +107,14 @@ def _train_adapter(held: Run, recipe: Recipe, encoder: Encoder, loader: Loader, 
     held.train(contrastive_stage(name, encoder, recipe, plan, [name], data, result))
 
 
+def _average(recipe: Recipe, run: Path, name: str) -> None:
+    plan = recipe.averages[name]
+    members = [adapters.load(finished_adapter(run, each)) for each in plan.of]
+    mean = adapters.average(members, plan.weights)
+    (run / name).mkdir(exist_ok=True)
+    replace(run / name / ADAPTER_FILE, lambda file: adapters.save(file, mean))
+
+
 def _save(backbone: Backbone, name: str, file: Path) -> None:
     adapters.save(file, adapters.weights(backbone.model, name))
 
@@ -108,8 +125,17 @@ def _save_all(backbone: Backbone, names: tuple[str, ...], folder: Path) -> None:
         _save(backbone, name, folder / f"{name}.safetensors")
 
 
-def _check_fits(recipe: Recipe, backbone: Backbone) -> None:
+def _check_trainable(recipe: Recipe, held: Run) -> None:
     for name, plan in recipe.adapters.items():
+        if plan.granularity is Granularity.WORD and not held.finished(name, ADAPTER_FILE):
+            raise TrainingError(
+                f"adapter {name}: there are no pairs of granularity word to train it on; put its "
+                f"weights at {held.folder / name / ADAPTER_FILE}, or leave it out"
+            )
+
+
+def _check_fits(recipe: Recipe, backbone: Backbone) -> None:
+    for name, plan in recipe.served.items():
         if plan.max_tokens > backbone.max_positions:
             raise TrainingError(
                 f"adapter {name}: max_tokens is {plan.max_tokens}; "
