@@ -89,7 +89,7 @@ def export(
     encoder = StackedEncoder(stacked.model, adapters.stack(stacked.model, names)).eval()
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / GRAPH_NAME
-        _write_graph(encoder, stacked, len(names), graph, recipe.half_weights)
+        write_graph(encoder, stacked, len(names), graph, recipe.half_weights)
         error = parity(graph, reference, recipe, texts)
         if error > PARITY_LIMIT:
             raise TrainingError(
@@ -149,9 +149,10 @@ def trained(recipe: Recipe, run: Path) -> Backbone:
     return backbone
 
 
-def _write_graph(
+def write_graph(
     encoder: StackedEncoder, backbone: Backbone, adapter_count: int, file: Path, half: bool
 ) -> None:
+    """Write the ONNX graph of `encoder` to `file`; `half` as in `store_in_half`."""
     rows = backbone.tokenize(["one text", "another, rather longer, text"], 16)
     ids, mask = backbone.pad(rows)
     adapter_ids = torch.arange(len(rows)) % adapter_count

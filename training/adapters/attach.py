@@ -26,7 +26,7 @@ from training.adapters.kinds import (
     Projected,
     Projection,
 )
-from training.adapters.projection import add_head, heads
+from training.adapters.projection import ProjectionHeads, add_head, heads
 from training.adapters.stack import check_exportable
 from training.adapters.weights import parameters
 from training.errors import TrainingError
@@ -65,8 +65,8 @@ def attach(model: nn.Module, names: Sequence[str], reduction_factor: float) -> N
 def attach_kinds(model: nn.Module, kinds: Mapping[str, Kind]) -> None:
     """Add one fresh adapter per name, of its kind. The backbone stays frozen, no adapter is active.
 
-    Raises TrainingError where AdapterHub does not know the model's architecture, or where an
-    adapter on it could not be exported.
+    Raises TrainingError where AdapterHub does not know the model's architecture, where an adapter
+    on it could not be exported, or where torch cannot hold a name.
     """
     # It warns of inactive adapters each time one is selected, from inside the selection.
     logging.getLogger("adapters.model_mixin").setLevel(logging.ERROR)
@@ -86,6 +86,7 @@ def attach_kinds(model: nn.Module, kinds: Mapping[str, Kind]) -> None:
         )
         init_lora(model)
     for name, kind in kinds.items():
+        _check_name(name)
         if isinstance(kind, Projection):
             width = int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
             factor = kind.reduction_factor or REDUCTION_FACTOR
@@ -95,6 +96,14 @@ def attach_kinds(model: nn.Module, kinds: Mapping[str, Kind]) -> None:
     model.requires_grad_(False)
     for name in kinds:
         check_exportable(model, name)
+
+
+def _check_name(name: str) -> None:
+    if "." in name or hasattr(ProjectionHeads(), name):
+        raise TrainingError(
+            f"adapter {name}: torch keeps modules under their names, and cannot use one with a dot "
+            "or that its containers have themselves, like `values`; use another"
+        )
 
 
 def _config(kind: Pfeiffer | Houlsby | Lora) -> AdapterConfig:
