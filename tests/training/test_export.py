@@ -166,6 +166,27 @@ def test_a_pooling_that_counts_padding_fails_the_export(
         export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
 
 
+def test_token_states_that_differ_fail_the_export(
+    run: Path,
+    corpus_folder: Path,
+    identity: Identity,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = export.StackedEncoder.forward
+
+    def slightly_off(
+        self: export.StackedEncoder, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        embedding, tokens = honest(self, ids, mask, rows)
+        return embedding, tokens * (1 + 1e-3 * rows[:, None, None])
+
+    monkeypatch.setattr(export.StackedEncoder, "forward", slightly_off)
+    with pytest.raises(TrainingError, match="off by"):
+        export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_evaluator_sees_each_adapter_and_the_plain_backbone(
     run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
 ) -> None:
