@@ -113,7 +113,6 @@ def _config(kind: Pfeiffer | Houlsby | Lora) -> AdapterConfig:
         return LoRAConfig(
             r=kind.rank,
             alpha=kind.alpha,
-            selfattn_lora=bool(attention),
             attn_matrices=attention,
             intermediate_lora=Projected.INTERMEDIATE in kind.projections,
             output_lora=Projected.OUTPUT in kind.projections,

@@ -83,8 +83,8 @@ class Lora(RecipeValue):
 
 class Projection(_Bottleneck):
     """No layer is touched: a head on the pooled vector v, v + U relu(D v + b) + c, with U and c
-    zero at the start. 2 d m + m + d weights, the cheapest (a residual form of the head of uCLIP,
-    Chung et al., 2025). An `anchor` in the recipe keeps English where it was."""
+    zero at the start. 2 d m + m + d weights, the cheapest (as uCLIP, Chung et al., 2025, trains
+    nothing but a head on frozen encoders). An `anchor` in the recipe keeps English where it was."""
 
     name: Literal["projection"] = "projection"
 
