@@ -168,7 +168,7 @@ def test_an_adapter_longer_than_the_backbone_is_refused(
         ("steps = 6", "steps = 0", "adapters.phrase.steps"),
         ('["de"', '["en"', "without en, which all pair with"),
         ("half_weights", "halve_weights", "halve_weights: Extra inputs"),
-        ('granularity = "phrase"', 'granularity = "word"', "granularity word has no pairs"),
+        ('granularity = "phrase"', 'granularity = "text"', "'phrase', 'sentence', 'paragraph'"),
         ("temperature = 0.05", 'start_from = "paragraph"', "which is not trained before"),
         ("steps = 6", "steps = ", "cannot be read"),
     ],
