@@ -46,7 +46,7 @@ def hard_negatives(
     indices, scores = [], []
     with torch.no_grad():
         targets = unit(targets)
-        for rows in torch.arange(len(queries), device=queries.device).split(_TILE_ROWS):
+        for rows in torch.split(torch.arange(len(queries), device=queries.device), _TILE_ROWS):
             found = _nearest(unit(queries[rows]), targets, partner[rows], k, share)
             indices.append(found.indices)
             scores.append(found.scores)

@@ -13,7 +13,8 @@ SOURCE, TARGET, TEACHER = normal(0, 4, 3), normal(1, 4, 3), normal(2, 4, 3)
 def test_both_sides_go_where_the_teacher_puts_the_source() -> None:
     total = 0.0
     for i, d in np.ndindex(4, 3):
-        total += (TEACHER[i, d] - SOURCE[i, d]) ** 2 + (TEACHER[i, d] - TARGET[i, d]) ** 2
+        for side in (SOURCE, TARGET):
+            total += float(TEACHER[i, d] - side[i, d]) ** 2
     found = embedding_mse(torch.tensor(TEACHER), torch.tensor(SOURCE), torch.tensor(TARGET))
     assert found.item() == pytest.approx(total / 12)
     teacher = torch.tensor(TEACHER)

@@ -38,7 +38,7 @@ def slow_cross_entropy(one: np.ndarray, other: np.ndarray, labels: np.ndarray) -
     total = 0.0
     for i, j in np.ndindex(N, N):
         scores = [cosine(one[i], other[k]) for k in range(N)]
-        total -= labels[i, j] * log_share(scores, j, 0.2)
+        total -= float(labels[i, j]) * log_share(scores, j, 0.2)
     return total / N
 
 
