@@ -96,11 +96,15 @@ def test_nothing_to_guess_costs_nothing() -> None:
     assert states.grad.abs().max() == 0
 
 
-def test_the_softmax_is_in_float32_under_autocast() -> None:
-    states, table = torch.tensor(normal(0, 1, 3, 8)).float(), torch.tensor(normal(1, 50, 8)).float()
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = masked_language_modelling(states, torch.tensor([[1, 2, 3]]), table)
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_softmax_of_low_precision_logits_is_in_float32(autocast: bool) -> None:
+    states, table = (torch.tensor(normal(rows, 1, rows, 8)).bfloat16() for rows in (3, 50))
+    labels = torch.tensor([[1, 2, 3]])
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        loss = masked_language_modelling(states, labels, table[0])
+    logits = (states[0] @ table[0].T).float()
     assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, labels[0]).item())
 
 
 def test_what_makes_no_sense_is_refused() -> None:

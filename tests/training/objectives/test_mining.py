@@ -68,6 +68,14 @@ def test_copies_of_the_partner_are_never_mined() -> None:
     assert not (copies & (found.indices < 100) & found.found).any()
 
 
+def test_the_partner_is_never_mined_by_rounding() -> None:
+    # So near to 1 that only the last bit of a float32 cosine tells the partner from the limit.
+    queries, targets = (torch.tensor(normal(seed, 300, 16)).float() for seed in (0, 1))
+    partner = torch.arange(300)
+    found = hard_negatives(queries, targets, partner, 300, share=1 - 1e-9)
+    assert not (found.indices == partner[:, None]).any()
+
+
 def test_mining_leaves_no_graph() -> None:
     vectors = torch.ones(2, 3, requires_grad=True)
     assert not hard_negatives(vectors, vectors, torch.arange(2), 1).scores.requires_grad

@@ -6,7 +6,7 @@ from collections import deque
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.training.objectives.slow import normal
@@ -19,6 +19,8 @@ from training.objectives.momentum import KeyQueue, momentum_update
     pushes=st.lists(st.integers(0, 9), max_size=6),
     cut=st.integers(0, 6),
 )
+@example(size=3, pushes=[2, 2, 1], cut=2)  # full, and the next place is not the first
+@example(size=3, pushes=[2, 1], cut=1)  # not full yet
 def test_the_latest_keys_are_held_through_a_checkpoint(
     size: int, pushes: list[int], cut: int
 ) -> None:
