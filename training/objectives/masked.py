@@ -66,11 +66,11 @@ def masked_language_modelling(
 ) -> Tensor:
     """Cross-entropy of guessing the labels, with the token table as output layer, a scalar.
 
-    L = -mean log softmax(E h + b)[label] over the positions whose label is not `IGNORED`; 0 where
-    there are none. `states` is (rows, tokens, dim), behind a model's prediction head where it has
-    one, `labels` int64 (rows, tokens), `table` E (vocabulary, dim), `bias` b (vocabulary,). Only
-    those positions meet the table: (positions, vocabulary) logits are held, computed in the
-    precision of the autocast around it, and their softmax in float32.
+    L = -mean log softmax(E h + b)[label] over the positions whose label is not `IGNORED` (BERT,
+    Devlin et al., 2019); 0 where there are none. `states` is (rows, tokens, dim), behind a model's
+    prediction head where it has one, `labels` int64 (rows, tokens), `table` E (vocabulary, dim),
+    `bias` b (vocabulary,). Only those positions meet the table: (positions, vocabulary) logits are
+    held, computed in the precision of the autocast around it, and their softmax in float32.
     """
     chosen = labels != IGNORED
     logits = full_precision(linear(states[chosen], table, bias))
