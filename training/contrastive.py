@@ -19,7 +19,8 @@ from training.ahead import Ahead
 from training.embedding import Batch, Encoder, Row
 from training.gradcache import cached_backward
 from training.metrics import Metrics
-from training.objectives import info_nce, matryoshka
+from training.objectives.contrastive import info_nce
+from training.objectives.matryoshka import matryoshka
 from training.recipe import ContrastiveRecipe, Recipe
 from training.stage import Stage, Validation
 from training.validation import averaged, measure

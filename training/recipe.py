@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from models.bundle import TEXT_GRANULARITIES, Granularity, Name
 from training.adapters.kinds import REDUCTION_FACTOR, Kind, Pfeiffer, Projection, averaged, resolved
 from training.corpora.tsv import ANCHOR
-from training.objectives import Direction
+from training.objectives.contrastive import Direction
 from training.recipe_file import Positive, RecipeFile, RecipeValue
 
 # The stage, and the folder in a run, that trains adapters together.

@@ -20,7 +20,7 @@ from training.corpora.overlap import evaluation_texts, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
 from training.corpora.tsv import Pair
 from training.errors import TrainingError
-from training.objectives import info_nce
+from training.objectives.contrastive import info_nce
 from training.recipe import Recipe
 from training.run import read_run
 from training.trainer import Corpus, finished_adapter, train
