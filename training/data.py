@@ -68,7 +68,13 @@ class Loader:
                     for language, pool in pairs.items()
                 }
             pairs, held_out = hold_out(pairs, recipe.validation.pairs)
-        sampler = PairSampler(pairs, recipe.language_exponent, recipe.seed, recipe.source_exponent)
+        sampler = PairSampler(
+            pairs,
+            recipe.language_exponent,
+            recipe.seed,
+            recipe.source_exponent,
+            recipe.batch_languages == "single",
+        )
         return Translations(sampler, held_out, counts)
 
     def crossed(self) -> tuple[CrossSampler, CrossSampler | None]:

@@ -124,6 +124,8 @@ class Recipe(RecipeFile):
     # Within a language, among its sources; 1 follows the data.
     source_exponent: Annotated[float, Field(ge=0, le=1)] = 1.0
     excluded_sources: tuple[str, ...] = ()
+    # What a batch of translations holds: languages mixed, or a single one, drawn for each batch.
+    batch_languages: Literal["mixed", "single"] = "mixed"
     precision: Literal["float32", "bfloat16"] = "float32"
     # Padded tokens that one forward pass may hold: bounds memory, changes no result.
     chunk_tokens: Positive = 8192
