@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models.bundle import BundleError
+from training.ablate_cli import ablate_command
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -298,6 +299,9 @@ def corpus_stats_command(table: Path, top: int, json_file: Path | None, plots: P
     if plots is not None:
         for file in plot(stats, plots):
             click.echo(f"wrote {file}", err=True)
+
+
+cli.add_command(ablate_command)
 
 
 def _recipe(file: Path, backbone: str | None) -> Recipe:
