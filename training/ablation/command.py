@@ -10,7 +10,7 @@ from typing import Any
 
 from training.ablation.jobs import Choice, Runs, expand
 from training.ablation.markdown import as_markdown
-from training.ablation.measuring import TestSets
+from training.ablation.measuring import EvaluationSets
 from training.ablation.page import page
 from training.ablation.plan import Plan
 from training.ablation.results import TableResult, collect
@@ -43,7 +43,7 @@ def ablate(
     """
     plan = Plan.read(plan_file)
     runs = expand(plan, inputs, choice)
-    test_sets = TestSets(place.corpus.evaluation)
+    test_sets = EvaluationSets(place.corpus.evaluation)
     estimates = estimate(runs.jobs, place, test_sets)
     for _ in run_jobs(estimates, place, test_sets):
         _report(plan_file.stem, plan, runs, place.folder)
@@ -63,7 +63,7 @@ def preview(
     runs = expand(plan, inputs, choice)
     found = {
         each.job.name: each
-        for each in estimate(runs.jobs, place, TestSets(place.corpus.evaluation))
+        for each in estimate(runs.jobs, place, EvaluationSets(place.corpus.evaluation))
     }
     lines, rows = [], []
     for name, table in plan.tables.items():

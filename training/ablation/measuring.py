@@ -19,7 +19,7 @@ from training.evaluation.tasks import TASKS
 
 
 @dataclass(frozen=True, slots=True)
-class TestSets:
+class EvaluationSets:
     """The test sets in a folder, each read once."""
 
     folder: Path
@@ -41,7 +41,7 @@ class TestSets:
 
 
 def measure(
-    encoder: Encoder, adapter: str, measures: Iterable[Measure], test_sets: TestSets
+    encoder: Encoder, adapter: str, measures: Iterable[Measure], test_sets: EvaluationSets
 ) -> dict[str, Measured]:
     """Every figure of every measure, by `Measure.key`, all texts through one adapter, or through
     none where it is `none`."""

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from training.ablation.cost import Cost, measuring_tokens, training_cost
 from training.ablation.jobs import Job, Wanted
-from training.ablation.measuring import TestSets, distinct_texts, measure
+from training.ablation.measuring import EvaluationSets, distinct_texts, measure
 from training.ablation.reader import RunReader
 from training.ablation.scores import (
     FAILURE_FILE,
@@ -75,7 +75,7 @@ class Estimate:
     is_done: bool
 
 
-def estimate(jobs: Sequence[Job], place: Place, test_sets: TestSets) -> list[Estimate]:
+def estimate(jobs: Sequence[Job], place: Place, test_sets: EvaluationSets) -> list[Estimate]:
     """What each run takes. Every test set is read for it, so that a missing one is told before
     anything is trained."""
     found = []
@@ -100,7 +100,9 @@ def estimate(jobs: Sequence[Job], place: Place, test_sets: TestSets) -> list[Est
     return found
 
 
-def run_jobs(estimates: Sequence[Estimate], place: Place, test_sets: TestSets) -> Iterator[Job]:
+def run_jobs(
+    estimates: Sequence[Estimate], place: Place, test_sets: EvaluationSets
+) -> Iterator[Job]:
     """Train and measure what is not done yet, and name each run that has come to an end, in scores
     or in a failure.
 
@@ -108,7 +110,7 @@ def run_jobs(estimates: Sequence[Estimate], place: Place, test_sets: TestSets) -
     stops it, and TrainingError where the folder was made with another corpus or other test sets,
     another process works in it, or there is no backbone; what an arm does wrong is its failure.
     """
-    with _claimed(place):
+    with claimed(place):
         pending = [each for each in estimates if not each.is_done]
         for source in dict.fromkeys(each.job.recipe.backbone for each in pending):
             Backbone.open(source, half_weights=False)  # told now, and not by every arm
@@ -130,7 +132,7 @@ def run_jobs(estimates: Sequence[Estimate], place: Place, test_sets: TestSets) -
                 yield each.job
 
 
-def _try(wanted: Estimate, place: Place, test_sets: TestSets) -> None:
+def _try(wanted: Estimate, place: Place, test_sets: EvaluationSets) -> None:
     job = wanted.job
     run = place.run(job.name)
     try:
@@ -146,7 +148,7 @@ def _try(wanted: Estimate, place: Place, test_sets: TestSets) -> None:
         (run / FAILURE_FILE).unlink(missing_ok=True)
 
 
-def _run(wanted: Estimate, place: Place, test_sets: TestSets) -> None:
+def _run(wanted: Estimate, place: Place, test_sets: EvaluationSets) -> None:
     job = wanted.job
     run = place.run(job.name)
     if job.trained and not _is_trained(job, run):
@@ -197,7 +199,7 @@ def _corpus_of(job: Job, place: Place) -> Corpus:
 
 
 @contextmanager
-def _claimed(place: Place) -> Iterator[None]:
+def claimed(place: Place) -> Iterator[None]:
     """Hold the folder for this process, having seen that it is new or was made from this corpus and
     these test sets."""
     place.folder.mkdir(parents=True, exist_ok=True)
