@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.bundle import TEXT_GRANULARITIES, Granularity, Name
+from training.augmentation.recipe import AugmentationRecipe
 from training.corpora.tsv import ANCHOR
 from training.objectives import Direction
 from training.recipe_file import Positive, RecipeFile, RecipeValue
@@ -86,6 +87,7 @@ class Recipe(RecipeFile):
     # Widths besides the full one at which vectors are trained to be cut, rising.
     matryoshka_dimensions: tuple[Positive, ...] = ()
     validation: ValidationRecipe | None = None
+    augmentation: AugmentationRecipe | None = None
     seed: int = 1
     adapters: Annotated[dict[Name, AdapterRecipe], Field(min_length=1)]
     joint: JointRecipe | None = None

@@ -6,10 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tiny_training import write_table, write_xz
+from training import cli as program
 from training.corpora.rows import Row
 from training.corpora.table import FORMAT_VERSION, REPORT_KEY, SCHEMA
 from training.dictionary import (
@@ -144,6 +146,26 @@ def test_a_users_pairs_join_it(tmp_path: Path) -> None:
     write_xz(file, [("a", "b")])
     with pytest.raises(TrainingError, match="expected"):
         list(word_pairs(file))
+
+
+def test_the_command_makes_one_of_a_table_and_of_own_pairs(table: Path, tmp_path: Path) -> None:
+    words, out = tmp_path / "mine.tsv", tmp_path / "words.parquet"
+    words.write_text("lang_a\tlang_b\tword_a\tword_b\nde\tgsw\tStein\tStei\n")
+
+    def run(*arguments: object) -> Result:
+        command = ["corpus", "dictionary", *map(str, arguments)]
+        return CliRunner().invoke(program.cli, command, catch_exceptions=False)
+
+    options = ("--source", "panlex_bli", "--words", words, "--languages", "de,fr")
+    done = run(table, *options, "--out", out)
+    assert done.exit_code == 0
+    assert f"wrote {out}: 4 words, 3 languages" in done.stderr
+    partners = {each.word for each in Dictionary.read(out).partners("de", "stein")}
+    assert partners == {"pierre", "Stei"}
+    assert run("--words", words, "--out", tmp_path / "own.parquet").exit_code == 0
+    assert Dictionary.read(tmp_path / "own.parquet").languages == ("de", "gsw")
+    with pytest.raises(TrainingError, match="give a corpus table, or --words"):
+        run("--out", tmp_path / "none.parquet")
 
 
 @pytest.mark.parametrize("text", ["dog", "don't", "हिन्दी", "世界", "kilo-watt", "e\u0301te\u0301"])
