@@ -100,8 +100,8 @@ def mine_command(
     for reason, count in values["dropped"].items():
         click.echo(f"  {count:>12,}  {reason}", err=True)
     if "withheld" in values:
-        measures = ", ".join(f"{name} {value:.1f}" for name, value in values["withheld"].items())
-        click.echo(f"against the pairing that was withheld: {measures}", err=True)
+        measures = (f"{name} {value:.3g}" for name, value in values["withheld"].items() if value)
+        click.echo(f"against the pairing that was withheld: {', '.join(measures)}", err=True)
     if report_file is not None:
         write_report(report_file, values)
         click.echo(f"wrote {report_file}", err=True)

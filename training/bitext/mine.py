@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from training.bitext.pairing import Paired, Side, pair
 from training.bitext.texts import Monolingual
 from training.corpora.cleaning import RATIOS
 from training.errors import TrainingError
-from training.evaluation.measures import Retrieved
+from training.evaluation.measures import Retrieved, best_threshold
 from training.evaluation.similarity import NEIGHBOURS, Vectors
 from training.files import replace
 
@@ -80,7 +81,8 @@ def report(
     paired: Paired, sources: Monolingual, targets: Monolingual, options: MiningOptions
 ) -> dict[str, Any]:
     """What was read, dropped for which reason, and kept; and where the texts of both sides had
-    alignment ids, precision, recall and F1 (in percent) of the pairs against them."""
+    alignment ids, precision, recall and F1 (in percent) of the pairs against them, and the margin
+    from which on to accept pairs for the best F1, where it is not the one that was used."""
     found: dict[str, Any] = {
         "granularity": str(options.granularity),
         "k": options.neighbours,
@@ -99,11 +101,7 @@ def report(
         "pairs": len(paired.mined.sources),
     }
     if (judged := _judged(paired, sources, targets)) is not None:
-        found["withheld"] = {
-            "precision": judged.precision,
-            "recall": judged.recall,
-            "f1": judged.f1,
-        }
+        found["withheld"] = judged
     return found
 
 
@@ -171,16 +169,26 @@ def _rows(
             yield id_, licence, str(granularity), side.language, text.text, f"{margin:.4f}"
 
 
-def _judged(paired: Paired, sources: Monolingual, targets: Monolingual) -> Retrieved | None:
-    """How many of the pairs that the ids tell of were found: every text that has a partner on the
-    other side counts as one to be found. None where the sides share no id."""
+def _judged(
+    paired: Paired, sources: Monolingual, targets: Monolingual
+) -> dict[str, float | None] | None:
+    """The pairs against the ids: every source that has a partner among the targets is one to be
+    found. None where the sides share no id."""
     partners = frozenset().union(*(text.ids for text in targets.texts))
     gold = sum(not text.ids.isdisjoint(partners) for text in sources.texts)
     if not gold:
         return None
     mined = paired.mined
-    correct = sum(
-        not sources.texts[i].ids.isdisjoint(targets.texts[j].ids)
-        for i, j in zip(mined.sources, mined.targets, strict=True)
+    pairs = zip(mined.sources, mined.targets, strict=True)
+    correct = np.array(
+        [not sources.texts[i].ids.isdisjoint(targets.texts[j].ids) for i, j in pairs], np.bool_
     )
-    return Retrieved.of(correct, len(mined.sources), gold)
+    judged = Retrieved.of(int(correct.sum()), len(correct), gold)
+    best = best_threshold(mined.margins, correct, gold)
+    return {
+        "precision": judged.precision,
+        "recall": judged.recall,
+        "f1": judged.f1,
+        # Infinite where all pairs, or none, should be accepted.
+        "best_margin": best if isfinite(best) else None,
+    }

@@ -63,6 +63,10 @@ def test_pairs_are_found_judged_and_read_back_as_a_corpus_file(
     assert values["pairs"] + sum(values["dropped"].values()) == values["neighbours"]
     assert values["withheld"]["recall"] == 100
     assert values["withheld"]["precision"] == pytest.approx(100 * 20 / values["pairs"])
+    mined = paired.mined
+    best = values["withheld"]["best_margin"]
+    # The right pairs have the best margins, and there are wrong ones behind them.
+    assert mined.margins[19] > best > mined.margins[20]
     assert values["texts"]["en"] == {"read": 40, "dropped": {}, "kept": 40}
     file = tmp_path / "own.tsv"
     write_pairs(file, paired, sources, targets, SENTENCE)
