@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models.bundle import BundleError
+from training.data_cli import dictionary_command, mine_command
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -300,6 +301,10 @@ def corpus_stats_command(table: Path, top: int, json_file: Path | None, plots: P
             click.echo(f"wrote {file}", err=True)
 
 
+cli.add_command(mine_command)
+corpus_group.add_command(dictionary_command)
+
+
 def _recipe(file: Path, backbone: str | None) -> Recipe:
     from training.recipe import Recipe
 
@@ -308,7 +313,10 @@ def _recipe(file: Path, backbone: str | None) -> Recipe:
 
 def main() -> None:
     """The program: errors that a person can mend are one line on stderr and exit code 1."""
-    needed = ("torch", "transformers", "adapters", "onnx", "pyarrow", "py3langid", "matplotlib")
+    needed = (
+        *("torch", "transformers", "adapters", "onnx", "pyarrow", "py3langid", "matplotlib"),
+        *("anyascii", "regex"),
+    )
     if missing := [name for name in needed if find_spec(name) is None]:
         install = "pip install -e '.[cpu,training]'"
         click.echo(f"polygrain-train needs {', '.join(missing)}: {install}", err=True)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from models.bundle import Granularity
+from training.augmentation.pairs import Augmented, Batches, open_dictionary
 from training.contrastive import Data, Positive, Text
 from training.corpora.overlap import evaluation_texts, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
@@ -20,6 +21,7 @@ from training.cross import (
     kind_name,
     load_entities,
 )
+from training.dictionary import Dictionary
 from training.recipe import JointRecipe, Recipe
 from training.validation import hold_out
 
@@ -37,7 +39,7 @@ class Corpus:
 class Translations:
     """The pairs of one adapter's granularity."""
 
-    sampler: PairSampler
+    sampler: Batches
     held_out: Sequence[Pair]
     counts: Mapping[str, int]  # pairs by language
 
@@ -68,7 +70,13 @@ class Loader:
                     for language, pool in pairs.items()
                 }
             pairs, held_out = hold_out(pairs, recipe.validation.pairs)
-        sampler = PairSampler(pairs, recipe.language_exponent, recipe.seed, recipe.source_exponent)
+        sampler: Batches = PairSampler(
+            pairs, recipe.language_exponent, recipe.seed, recipe.source_exponent
+        )
+        if recipe.augmentation is not None:
+            sampler = Augmented(
+                sampler, recipe.augmentation, self._languages, self._dictionary, recipe.seed
+            )
         return Translations(sampler, held_out, counts)
 
     def crossed(self) -> tuple[CrossSampler, CrossSampler | None]:
@@ -83,6 +91,15 @@ class Loader:
         train, held = self._entities
         return sampler(train), sampler(held) if held else None
 
+    @property
+    def _languages(self) -> tuple[str, ...]:
+        return ANCHOR, *self._recipe.languages
+
+    @cached_property
+    def _dictionary(self) -> Dictionary | None:
+        plan = self._recipe.augmentation
+        return None if plan is None else open_dictionary(plan, self._languages)
+
     @cached_property
     def _banned(self) -> frozenset[bytes]:
         return fingerprints(evaluation_texts(self._corpus.evaluation))
@@ -96,7 +113,7 @@ class Loader:
         entities = load_entities(
             self._corpus.path,
             recipe.by_granularity,
-            (ANCHOR, *recipe.languages),
+            self._languages,
             self._banned,
             frozenset(recipe.excluded_sources),
             recipe.joint.excerpts,

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from models.bundle import TEXT_GRANULARITIES, Granularity, Name
 from training.adapters.kinds import REDUCTION_FACTOR, Kind, Pfeiffer, Projection, averaged, resolved
+from training.augmentation.recipe import AugmentationRecipe
 from training.corpora.tsv import ANCHOR
 from training.objectives.contrastive import Direction
 from training.recipe_file import Positive, RecipeFile, RecipeValue
@@ -130,6 +131,7 @@ class Recipe(RecipeFile):
     # Widths besides the full one at which vectors are trained to be cut, rising.
     matryoshka_dimensions: tuple[Positive, ...] = ()
     validation: ValidationRecipe | None = None
+    augmentation: AugmentationRecipe | None = None
     seed: int = 1
     adapters: Annotated[dict[Name, AdapterRecipe], Field(min_length=1)]
     averages: dict[Name, AverageRecipe] = Field(default_factory=dict)

@@ -47,6 +47,8 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
         "corpus_sha256": sha256_of(corpus.path),
         "evaluation_sha256": sha256_of(corpus.evaluation),
     }
+    if recipe.augmentation is not None and recipe.augmentation.dictionary is not None:
+        inputs["dictionary_sha256"] = _sha256_of_file(recipe.augmentation.dictionary)
     with Run.claim(run, recipe, inputs, device) as held:
         _check_trainable(recipe, held)
         # The seed decides the fresh adapters' weights; drawing batches has a generator of its own.
@@ -123,6 +125,14 @@ def _save_all(backbone: Backbone, names: tuple[str, ...], folder: Path) -> None:
     folder.mkdir()
     for name in names:
         _save(backbone, name, folder / f"{name}.safetensors")
+
+
+def _sha256_of_file(file: Path) -> str:
+    if not file.is_file():
+        raise TrainingError(
+            f"{file} does not exist; make it by `polygrain-train corpus dictionary`"
+        )
+    return sha256_of(file)
 
 
 def _check_trainable(recipe: Recipe, held: Run) -> None:
