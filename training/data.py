@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.bundle import Granularity
 from training.augmentation.pairs import Augmented, Batches, open_dictionary
-from training.contrastive import Data, Positive, Text
+from training.contrastive import Data
 from training.corpora.overlap import evaluation_texts, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
 from training.corpora.table import Entity
@@ -22,6 +22,7 @@ from training.cross import (
     load_entities,
 )
 from training.dictionary import Dictionary
+from training.positives import Positive, Text
 from training.recipe import JointRecipe, Recipe
 from training.validation import hold_out
 
@@ -51,12 +52,13 @@ class Loader:
         self._recipe, self._corpus = recipe, corpus
 
     def translations(self, adapter: str) -> Translations:
-        """The pairs of an adapter's granularity, without evaluation text and, where entities are
-        held out for the joint stage, without theirs."""
+        """The pairs of an adapter's granularity, for words those of sentences, without evaluation
+        text and, where entities are held out for the joint stage, without theirs."""
         recipe = self._recipe
+        granularity = recipe.adapters[adapter].granularity
         pairs = load_pairs(
             self._corpus.path,
-            recipe.adapters[adapter].granularity,
+            Granularity.SENTENCE if granularity is Granularity.WORD else granularity,
             recipe.languages,
             self._banned,
             frozenset(recipe.excluded_sources),
@@ -180,11 +182,12 @@ def _joint(recipe: Recipe) -> JointRecipe:
 
 
 def _translation(pair: Pair, adapter: str) -> Positive:
-    return Positive(Text(pair.english, adapter), Text(pair.other, adapter))
+    return Positive(Text(pair.english, adapter, ANCHOR), Text(pair.other, adapter, pair.language))
 
 
 def _crossed(pair: CrossPair, recipe: Recipe) -> Positive:
     finer, coarser = (
-        Text(row.text, recipe.by_granularity[Granularity(row.granularity)]) for row in pair
+        Text(row.text, recipe.by_granularity[Granularity(row.granularity)], row.language)
+        for row in pair
     )
     return Positive(finer, coarser)

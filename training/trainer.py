@@ -25,6 +25,8 @@ from training.errors import TrainingError
 from training.files import replace
 from training.recipe import JOINT, Recipe
 from training.run import Run, read_run, sha256_of
+from training.terms.masked import masking
+from training.terms.recipe import TAUGHT, Objective
 
 __all__ = ["Corpus", "fingerprint", "finished_adapter", "train"]
 
@@ -49,6 +51,12 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
     }
     if recipe.augmentation is not None and recipe.augmentation.dictionary is not None:
         inputs["dictionary_sha256"] = _sha256_of_file(recipe.augmentation.dictionary)
+    for stage, plan in recipe.stages.items():
+        if Objective.TOKEN_ALIGNMENT in plan.objectives and plan.tokens.dictionary is not None:
+            inputs[f"dictionary_sha256.{stage}"] = _sha256_of_file(plan.tokens.dictionary)
+    teacher = _teacher(recipe, backbone)
+    if teacher is not None:
+        inputs["teacher_sha256"] = fingerprint(teacher)
     with Run.claim(run, recipe, inputs, device) as held:
         _check_trainable(recipe, held)
         # The seed decides the fresh adapters' weights; drawing batches has a generator of its own.
@@ -57,21 +65,26 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
             backbone.model, {name: recipe.kind_of(name) for name in recipe.adapters}
         )
         backbone.model.to(device)
-        encoder = Encoder(backbone, device, recipe.chunk_tokens, recipe.precision == "bfloat16")
+        computed = device, recipe.chunk_tokens, recipe.precision == "bfloat16"
+        encoder, taught_by = Encoder(backbone, *computed), None
+        if teacher is not None:
+            teacher.model.to(device)
+            taught_by = Encoder(teacher, *computed, adapted=False)
         loader = Loader(recipe, corpus)
         for name in recipe.adapters:
             if held.finished(name, ADAPTER_FILE):
                 finished = adapters.load(run / name / ADAPTER_FILE)
                 adapters.load_weights(backbone.model, name, finished)
             else:
-                _train_adapter(held, recipe, encoder, loader, name)
+                _train_adapter(held, recipe, encoder, loader, name, taught_by)
         if recipe.joint is not None and not held.finished(JOINT, JOINT_FOLDER):
             result = Result(JOINT_FOLDER, partial(_save_all, backbone, recipe.joint_adapters))
             data = joint_data(loader, recipe)
             held.record({"cross_granularity": dict(data.counts)})
             held.train(
                 contrastive_stage(
-                    JOINT, encoder, recipe, recipe.joint, recipe.joint_adapters, data, result
+                    *(JOINT, encoder, recipe, recipe.joint, recipe.joint_adapters),
+                    *(data, result, taught_by),
                 )
             )
         for name in recipe.averages:
@@ -99,14 +112,21 @@ def fingerprint(backbone: Backbone) -> str:
     return digest.hexdigest()
 
 
-def _train_adapter(held: Run, recipe: Recipe, encoder: Encoder, loader: Loader, name: str) -> None:
+def _train_adapter(
+    held: Run,
+    recipe: Recipe,
+    encoder: Encoder,
+    loader: Loader,
+    name: str,
+    teacher: Encoder | None,
+) -> None:
     plan, model = recipe.adapters[name], encoder.backbone.model
     data = adapter_data(loader.translations(name), name)
     held.record({f"pairs.{name}": dict(data.counts)})
     if plan.start_from is not None:
         adapters.load_weights(model, name, adapters.weights(model, plan.start_from))
     result = Result(ADAPTER_FILE, partial(_save, encoder.backbone, name))
-    held.train(contrastive_stage(name, encoder, recipe, plan, [name], data, result))
+    held.train(contrastive_stage(name, encoder, recipe, plan, [name], data, result, teacher))
 
 
 def _average(recipe: Recipe, run: Path, name: str) -> None:
@@ -127,6 +147,21 @@ def _save_all(backbone: Backbone, names: tuple[str, ...], folder: Path) -> None:
         _save(backbone, name, folder / f"{name}.safetensors")
 
 
+def _teacher(recipe: Recipe, backbone: Backbone) -> Backbone | None:
+    """The recipe's teacher, where an objective needs it or could use it."""
+    named = {each for plan in recipe.stages.values() for each in plan.objectives}
+    if recipe.teacher is None or not named & {*TAUGHT, Objective.HARD_NEGATIVES}:
+        return None
+    teacher = Backbone.open(recipe.teacher, half_weights=False)
+    if Objective.EMBEDDING_MSE in named and teacher.dimension != backbone.dimension:
+        raise TrainingError(
+            f"embedding_mse: vectors of {teacher.source} have {teacher.dimension} numbers, and "
+            f"those of {backbone.source} {backbone.dimension}; use a teacher of the same width, or "
+            "similarity_mse"
+        )
+    return teacher
+
+
 def _sha256_of_file(file: Path) -> str:
     if not file.is_file():
         raise TrainingError(
@@ -137,20 +172,26 @@ def _sha256_of_file(file: Path) -> str:
 
 def _check_trainable(recipe: Recipe, held: Run) -> None:
     for name, plan in recipe.adapters.items():
-        if plan.granularity is Granularity.WORD and not held.finished(name, ADAPTER_FILE):
+        learns_words = Objective.TOKEN_ALIGNMENT in plan.objectives
+        is_word = plan.granularity is Granularity.WORD
+        if is_word and not learns_words and not held.finished(name, ADAPTER_FILE):
             raise TrainingError(
-                f"adapter {name}: there are no pairs of granularity word to train it on; put its "
-                f"weights at {held.folder / name / ADAPTER_FILE}, or leave it out"
+                f"adapter {name}: one of granularity word learns from token_alignment; give it "
+                "objectives = { token_alignment = 1.0 }, with others beside it or without, or put "
+                f"its weights at {held.folder / name / ADAPTER_FILE}"
             )
 
 
 def _check_fits(recipe: Recipe, backbone: Backbone) -> None:
-    for name, plan in recipe.served.items():
-        if plan.max_tokens > backbone.max_positions:
+    for name, served in recipe.served.items():
+        if served.max_tokens > backbone.max_positions:
             raise TrainingError(
-                f"adapter {name}: max_tokens is {plan.max_tokens}; "
+                f"adapter {name}: max_tokens is {served.max_tokens}; "
                 f"{backbone.source} takes at most {backbone.max_positions}"
             )
+    for plan in recipe.stages.values():
+        if Objective.MASKED in plan.objectives:
+            masking(backbone, plan.masking)
     if recipe.matryoshka_dimensions and recipe.matryoshka_dimensions[-1] >= backbone.dimension:
         raise TrainingError(
             f"matryoshka_dimensions has {recipe.matryoshka_dimensions[-1]}; vectors of "

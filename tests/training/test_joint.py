@@ -8,7 +8,7 @@ import torch
 from tests.tiny_training import LANGUAGES, RecipeWriter
 from training import adapters, data
 from training.backbone import Backbone
-from training.contrastive import Positive
+from training.positives import Positive
 from training.data import Corpus, Loader, joint_data
 from training.errors import TrainingError
 from training.export import Identity, export
