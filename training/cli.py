@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,10 +88,12 @@ def adapters_command(
 ) -> None:
     """Train the adapters of a recipe. The same command goes on where a cut one stopped."""
     from training.device import Device, choose
+    from training.processes import joined
     from training.trainer import Corpus, train
 
-    on = choose(Device(device))
-    train(_recipe(recipe_file, backbone), Corpus(corpus, evaluation), run, on)
+    recipe = _recipe(recipe_file, backbone)
+    with joined(choose(Device(device))) as on:
+        train(recipe, Corpus(corpus, evaluation), run, on)
 
 
 @cli.command("export")
@@ -324,7 +327,8 @@ def main() -> None:
     try:
         cli()
     except (TrainingError, BundleError, FileExistsError) as error:
-        click.echo(f"polygrain-train: {error}", err=True)
+        if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
+            click.echo(f"polygrain-train: {error}", err=True)
         sys.exit(1)
 
 

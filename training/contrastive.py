@@ -22,6 +22,7 @@ from training.objectives.contrastive import info_nce
 from training.objectives.gather import average_gradients
 from training.objectives.matryoshka import matryoshka
 from training.positives import Positive, sides, tokenized
+from training.processes import place, processes
 from training.recipe import AdapterRecipe, ContrastiveRecipe, Recipe
 from training.stage import Stage, Validation
 from training.terms.term import Setting
@@ -72,7 +73,7 @@ def contrastive_stage(
     for parameter in parameters:  # selecting one adapter froze the one before
         parameter.requires_grad_(True)
     optimizer = AdamW(parameters, lr=plan.learning_rate, eps=1e-8)
-    total = Total(Setting(encoder, teacher, recipe, plan, trained, data.draw))
+    total = Total(Setting(encoder, teacher, recipe, plan, trained, _own_share(data.draw)))
     # What is held out is tokenized here, before the thread of the batches uses the tokenizer.
     validation = _validation(encoder, recipe, plan, data, total)
     batches = Ahead(total.prepare, plan.steps * plan.accumulation_steps)
@@ -88,7 +89,7 @@ def contrastive_stage(
             prepared = batches(number * plan.accumulation_steps + part)
             for key, value in total.backward(prepared, 1 / plan.accumulation_steps).items():
                 sums[key] = sums.get(key, 0.0) + value
-            texts += prepared.texts
+            texts += prepared.texts * processes()
         average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
         optimizer.step()
@@ -132,6 +133,20 @@ def learning_rate(step: int, plan: ContrastiveRecipe) -> float:
         return plan.learning_rate * (step + 1) / plan.warmup_steps
     done = (step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps)
     return plan.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+def _own_share(
+    draw: Callable[[int, int], Sequence[Positive]],
+) -> Callable[[int, int], Sequence[Positive]]:
+    """Of a batch what this process trains on: all of them together have the whole, in order, but
+    for a rest that cannot be parted evenly."""
+
+    def share(number: int, size: int) -> Sequence[Positive]:
+        everything = draw(number, size)
+        count = len(everything) // processes()
+        return everything[place() * count : (place() + 1) * count]
+
+    return share
 
 
 def _validation(

@@ -23,7 +23,8 @@ from training.data import Corpus, Loader, adapter_data, joint_data
 from training.embedding import Encoder
 from training.errors import TrainingError
 from training.files import replace
-from training.recipe import JOINT, Recipe
+from training.processes import processes
+from training.recipe import JOINT, ContrastiveRecipe, Recipe
 from training.run import Run, read_run, sha256_of
 from training.terms.masked import masking
 from training.terms.recipe import TAUGHT, Objective
@@ -39,8 +40,9 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
     """Train every adapter of `recipe` that `run` has not finished yet, and its joint stage.
 
     Calling it again on a run that was cut resumes it in data order; what is lost is the time since
-    the last checkpoint. Raises TrainingError where `run` was made by another recipe, backbone,
-    corpus or test sets.
+    the last checkpoint. Several processes that `processes.joined` has joined train together, each
+    on its part of every batch. Raises TrainingError where `run` was made by another recipe,
+    backbone, corpus or test sets.
     """
     backbone = Backbone.open(recipe.backbone, recipe.half_weights)
     _check_fits(recipe, backbone)
@@ -88,7 +90,7 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
                 )
             )
         for name in recipe.averages:
-            if not held.finished(name, ADAPTER_FILE):
+            if not held.follows and not held.finished(name, ADAPTER_FILE):
                 _average(recipe, run, name)
 
 
@@ -127,6 +129,8 @@ def _train_adapter(
         adapters.load_weights(model, name, adapters.weights(model, plan.start_from))
     result = Result(ADAPTER_FILE, partial(_save, encoder.backbone, name))
     held.train(contrastive_stage(name, encoder, recipe, plan, [name], data, result, teacher))
+    if held.follows:  # the first process may have kept an earlier state than the last
+        adapters.load_weights(model, name, adapters.load(held.folder / name / ADAPTER_FILE))
 
 
 def _average(recipe: Recipe, run: Path, name: str) -> None:
@@ -189,11 +193,26 @@ def _check_fits(recipe: Recipe, backbone: Backbone) -> None:
                 f"adapter {name}: max_tokens is {served.max_tokens}; "
                 f"{backbone.source} takes at most {backbone.max_positions}"
             )
-    for plan in recipe.stages.values():
+    for stage, plan in recipe.stages.items():
         if Objective.MASKED in plan.objectives:
             masking(backbone, plan.masking)
+        _check_parts(stage, plan)
     if recipe.matryoshka_dimensions and recipe.matryoshka_dimensions[-1] >= backbone.dimension:
         raise TrainingError(
             f"matryoshka_dimensions has {recipe.matryoshka_dimensions[-1]}; vectors of "
             f"{backbone.source} have {backbone.dimension}, which is trained in any case"
+        )
+
+
+def _check_parts(stage: str, plan: ContrastiveRecipe) -> None:
+    """What several processes cannot train together."""
+    if plan.batch_pairs % processes():
+        raise TrainingError(
+            f"{stage}: batch_pairs is {plan.batch_pairs}, which {processes()} processes cannot "
+            "part evenly; use a multiple of their number"
+        )
+    if processes() > 1 and Objective.CROPS in plan.objectives:
+        raise TrainingError(
+            f"{stage}: crops keeps a queue, and each process would have another; train it with one "
+            "process"
         )
