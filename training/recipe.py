@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -10,94 +9,33 @@ from pydantic import Field, model_validator
 
 from models.bundle import TEXT_GRANULARITIES, Granularity, Name
 from training.adapters.kinds import REDUCTION_FACTOR, Kind, Pfeiffer, Projection, averaged, resolved
+from training.augmentation.recipe import AugmentationRecipe
+from training.corpora.scripts import scripts_of
 from training.corpora.tsv import ANCHOR
-from training.objectives.contrastive import Direction
-from training.recipe_file import Positive, RecipeFile, RecipeValue
+from training.recipe_file import Positive, RecipeFile
+from training.stage_recipe import (
+    AdapterRecipe,
+    AverageRecipe,
+    ContrastiveRecipe,
+    JointRecipe,
+    ValidationRecipe,
+)
+from training.terms.recipe import OF_TOKENS, TAUGHT, Objective
+
+__all__ = [
+    "JOINT",
+    "AdapterRecipe",
+    "AverageRecipe",
+    "ContrastiveRecipe",
+    "JointRecipe",
+    "Recipe",
+    "Served",
+    "ValidationRecipe",
+]
 
 # The stage, and the folder in a run, that trains adapters together.
 JOINT = "joint"
-
-
-class ContrastiveRecipe(RecipeValue):
-    """How a stage learns from pairs that mean the same."""
-
-    steps: Positive
-    # Pairs that are each other's negatives.
-    batch_pairs: Annotated[int, Field(ge=2)]
-    # Batches whose gradients are averaged into one step.
-    accumulation_steps: Positive = 1
-    # Hold the activations of one chunk at a time, for one more forward pass: then `chunk_tokens`
-    # bounds them, and a larger batch costs its vectors and cosines alone. Changes no result.
-    gradient_cache: bool = False
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    temperature: Annotated[float, Field(gt=0)] = 0.1
-    direction: Direction = Direction.ONE_WAY
-    # The weight of the distance, 1 - cosine, between the left texts' vectors and those that the
-    # plain backbone gives them: keeps adapters in its space, and so comparable with each other.
-    anchor: Annotated[float, Field(ge=0)] = 0.0
-
-
-class AdapterRecipe(ContrastiveRecipe):
-    """How one adapter is trained. One of granularity `word` is for token states and is never routed
-    to."""
-
-    granularity: Granularity
-    # None: the recipe's.
-    kind: Kind | None = None
-    # Longest text in tokens, special ones included; longer texts are cut in training.
-    max_tokens: Annotated[int, Field(ge=3)]
-    # Another adapter of the recipe whose trained weights this one starts from.
-    start_from: Name | None = None
-
-
-class AverageRecipe(RecipeValue):
-    """An adapter that is not trained: the weighted mean of trained ones, as they are at the end."""
-
-    granularity: Granularity
-    max_tokens: Annotated[int, Field(ge=3)]
-    # Trained adapters of one kind.
-    of: Annotated[tuple[Name, ...], Field(min_length=2)]
-    # Of each, summing to 1. None: equal parts.
-    shares: tuple[float, ...] | None = None
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """The share of each adapter."""
-        return self.shares or (1 / len(self.of),) * len(self.of)
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        if len(set(self.of)) != len(self.of):
-            raise ValueError("of: name each adapter once; shares weigh them")
-        if self.shares is not None and (
-            len(self.shares) != len(self.of) or not math.isclose(sum(self.shares), 1, abs_tol=1e-6)
-        ):
-            raise ValueError(f"shares: give {len(self.of)} numbers that sum to 1")
-        return self
-
-
-class JointRecipe(ContrastiveRecipe):
-    """How adapters are trained together, after each by itself, on pairs of different granularity
-    among pairs of their own. Each text goes through the first adapter of its granularity."""
-
-    # Those that are trained; the others stay as they are. None: the first of each granularity.
-    adapters: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
-    # The share of a batch that is pairs of different granularity; the rest are translations of one
-    # granularity, in equal parts from those of the adapters that are trained.
-    cross_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    # Besides rows under one alignment id, cut sentences and phrases from paragraphs.
-    excerpts: bool = True
-
-
-class ValidationRecipe(RecipeValue):
-    """What is held out of each stage's pairs, and how often the stage is measured on it."""
-
-    # Held out in equal parts from the languages, as far as a tenth of each goes.
-    pairs: Annotated[int, Field(ge=2)]
-    every_steps: Positive
-    # The stage's result is the state with the best accuracy, not the last.
-    keep_best: bool = False
+_LATIN = frozenset({"LATIN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +70,10 @@ class Recipe(RecipeFile):
     # Widths besides the full one at which vectors are trained to be cut, rising.
     matryoshka_dimensions: tuple[Positive, ...] = ()
     validation: ValidationRecipe | None = None
+    augmentation: AugmentationRecipe | None = None
+    # A sentence encoder, by folder or hub name, for the objectives that learn from one; its vector
+    # of a text is the mean of its last states.
+    teacher: str | None = None
     seed: int = 1
     adapters: Annotated[dict[Name, AdapterRecipe], Field(min_length=1)]
     averages: dict[Name, AverageRecipe] = Field(default_factory=dict)
@@ -155,6 +97,7 @@ class Recipe(RecipeFile):
                 )
             if JOINT in self.adapters or JOINT in self.averages:
                 raise ValueError(f"adapter {JOINT}: the name is the joint stage's")
+        self._check_objectives()
         return self
 
     def _check_adapters(self) -> None:
@@ -188,6 +131,46 @@ class Recipe(RecipeFile):
                     "mean"
                 )
             _check_word(name, average.granularity, kind)
+
+    @property
+    def stages(self) -> dict[str, ContrastiveRecipe]:
+        """What is trained, in order, by the name of its folder in a run."""
+        joint = {} if self.joint is None else {JOINT: self.joint}
+        return {**self.adapters, **joint}
+
+    def _check_objectives(self) -> None:
+        for stage, plan in self.stages.items():
+            where, named = f"{stage}.objectives", set(plan.objectives)
+            trained = self.joint_adapters if stage == JOINT else (stage,)
+            granularities = {self.adapters[each].granularity for each in trained}
+            if (taught := named & TAUGHT) and self.teacher is None:
+                raise ValueError(
+                    f"{where}: {', '.join(sorted(taught))} learns from a teacher; name a sentence "
+                    "encoder at the top of the recipe: teacher = FOLDER or hub name"
+                )
+            heads = [each for each in trained if isinstance(self.kind_of(each), Projection)]
+            if (of_tokens := named & OF_TOKENS) and heads:
+                raise ValueError(
+                    f"{where}: {', '.join(sorted(of_tokens))} trains token states, and adapter "
+                    f"{heads[0]} is a head on the vector of a whole text; give it another kind"
+                )
+            if Objective.TOKEN_ALIGNMENT in named and stage == JOINT:
+                raise ValueError(
+                    f"{where}: token_alignment needs translations of each other, and the joint "
+                    "stage pairs names with their paragraphs; put it into an adapter's stage"
+                )
+            if Objective.CROPS in named and granularities == {Granularity.PHRASE}:
+                raise ValueError(
+                    f"{where}: crops needs texts of four words or more, and phrases have fewer; "
+                    "use it for sentences or paragraphs"
+                )
+            if Objective.TRANSLITERATION in named and all(
+                scripts_of(each) == _LATIN for each in self.languages
+            ):
+                raise ValueError(
+                    f"{where}: transliteration needs a language that is not written in Latin "
+                    f"letters, and the recipe has {', '.join(self.languages)}"
+                )
 
     def kind_of(self, adapter: str) -> Kind:
         """The kind of a trained adapter, with its reduction factor."""

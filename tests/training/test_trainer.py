@@ -14,7 +14,7 @@ import torch
 
 from models.bundle import Granularity
 from tests.tiny_training import RecipeWriter
-from training import adapters, contrastive, data, validation
+from training import adapters, data, validation
 from training.backbone import Backbone, masked_mean
 from training.corpora.overlap import evaluation_texts, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
@@ -23,6 +23,7 @@ from training.errors import TrainingError
 from training.objectives.contrastive import info_nce
 from training.recipe import Recipe
 from training.run import read_run
+from training.terms import vectors
 from training.trainer import Corpus, finished_adapter, train
 
 
@@ -140,7 +141,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        contrastive, "info_nce", lambda *args, **plan: info_nce(*args, **plan) * math.nan
+        vectors, "info_nce", lambda *args, **plan: info_nce(*args, **plan) * math.nan
     )
     with pytest.raises(TrainingError, match="the loss is nan at step 0"):
         train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from itertools import pairwise, product
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
@@ -31,6 +32,15 @@ class Subset(RecipeValue):
     pairs: Positive
 
 
+class Noise(StrEnum):
+    """A kind of noise that a test set's texts can get (docs/augmentation.md)."""
+
+    WORD_ORDER = "word_order"
+    CASING = "casing"
+    PUNCTUATION = "punctuation"
+    TYPOS = "typos"
+
+
 class Measure(RecipeValue):
     """A figure of a task of the suite (docs/evaluation.md), over chosen languages."""
 
@@ -39,6 +49,10 @@ class Measure(RecipeValue):
     languages: Annotated[tuple[str, ...], Field(min_length=1)]
     # None: the task's main one.
     figure: str | None = None
+    # What every text gets before it is read, the same one each time; None: as it is.
+    noise: Noise | None = None
+    # Of a text's words (windows, marks), the share that the noise changes.
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.2
 
     @model_validator(mode="after")
     def _is_in_the_suite(self) -> Self:
@@ -47,6 +61,8 @@ class Measure(RecipeValue):
         figures = [figure.name for figure in TASKS[self.task].figures]
         if self.figure is not None and self.figure not in figures:
             raise ValueError(f"figure is {self.figure!r}; {self.task} has {', '.join(figures)}")
+        if self.noise is not None and TASKS[self.task].needs_tokens:
+            raise ValueError(f"{self.task} reads words by their places: it takes no noise")
         return self
 
     @property
@@ -66,7 +82,8 @@ class Measure(RecipeValue):
     @property
     def key(self) -> str:
         """What is measured, however the plan calls it and whichever figure it shows."""
-        return f"{self.task} {' '.join(sorted(set(self.languages)))}"
+        noise = "" if self.noise is None else f" {self.noise} {self.rate:g}"
+        return f"{self.task} {' '.join(sorted(set(self.languages)))}{noise}"
 
 
 class Arm(RecipeValue):

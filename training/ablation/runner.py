@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from training.ablation.cost import Cost, measuring_tokens, training_cost
 from training.ablation.jobs import Job, Wanted
-from training.ablation.measuring import EvaluationSets, distinct_texts, measure
+from training.ablation.measuring import EvaluationSets, count_texts, measure
+from training.ablation.plan import Measure
 from training.ablation.reader import RunReader
 from training.ablation.scores import (
     FAILURE_FILE,
@@ -80,19 +81,16 @@ def estimate(jobs: Sequence[Job], place: Place, test_sets: EvaluationSets) -> li
     anything is trained."""
     found = []
     for job in jobs:
-        by_adapter: dict[str, list[Wanted]] = {}
+        by_adapter: dict[str, list[Measure]] = {}
         for each in job.wanted:
-            by_adapter.setdefault(each.adapter, []).append(each)
-        texts = [
-            distinct_texts(test_sets.load(each.measure) for each in wanted)
-            for wanted in by_adapter.values()
-        ]
+            by_adapter.setdefault(each.adapter, []).append(each.measure)
+        texts = [count_texts(measures, test_sets) for measures in by_adapter.values()]
         training = training_cost(job)
         found.append(
             Estimate(
                 job,
                 training,
-                sum(len(those) for each in texts for those in each.values()),
+                sum(sum(each.values()) for each in texts),
                 training.tokens + sum(map(measuring_tokens, texts)),
                 not _missing(job, place.run(job.name)),
             )
@@ -161,11 +159,11 @@ def _run(wanted: Estimate, place: Place, test_sets: EvaluationSets) -> None:
         measures = [each.measure for each in missing if each.adapter == adapter]
         began = time.monotonic()
         found = measure(reader, adapter, measures, test_sets)
-        texts = distinct_texts(map(test_sets.load, measures))
+        texts = count_texts(measures, test_sets)
         spent = spent.model_copy(
             update={
                 "measuring_s": round(spent.measuring_s + time.monotonic() - began, 1),
-                "measured_texts": spent.measured_texts + sum(map(len, texts.values())),
+                "measured_texts": spent.measured_texts + sum(texts.values()),
             }
         )
         scores = scores.with_measured(adapter, found, spent)

@@ -26,11 +26,10 @@ def write_subset(subset: Subset, recipe: Recipe, corpus: Corpus, folder: Path) -
     The choice follows a hash of the texts alone, so it is the same in any order of the corpus, and
     a larger subset holds a smaller one. Pairs of different granularity are not in it.
     """
-    granularities = [
-        each
-        for each in TEXT_GRANULARITIES
-        if any(plan.granularity is each for plan in recipe.adapters.values())
-    ]
+    wanted = {plan.granularity for plan in recipe.adapters.values()}
+    if Granularity.WORD in wanted:  # words are learned from sentences
+        wanted.add(Granularity.SENTENCE)
+    granularities = [each for each in TEXT_GRANULARITIES if each in wanted]
     asked = [subset.pairs, granularities, sorted(recipe.languages), sorted(recipe.excluded_sources)]
     target = folder / hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
     if not target.exists():

@@ -184,7 +184,8 @@ def measured_by(plan: Plan, result: TableResult) -> list[str]:
         label = next(each.label for each in task.figures if each.name == measure.figure_name)
         over = f", {result.over[name]}" if name in result.over else ""
         languages = " ".join(measure.languages)
-        lines.append(f"{name}: {task.title}, {label}{over} ({languages})")
+        noise = "" if measure.noise is None else f", texts with {measure.noise} at {measure.rate:g}"
+        lines.append(f"{name}: {task.title}, {label}{over} ({languages}){noise}")
     return lines
 
 

@@ -27,6 +27,7 @@ from training.evaluation.languages import Languages
 from training.evaluation.suite import Selection, choose_tasks, evaluate
 from training.recipe import ContrastiveRecipe, Recipe
 from training.run import read_run
+from training.terms import vectors
 
 
 def _ablate(
@@ -146,14 +147,14 @@ def test_an_arm_that_fails_is_shown_with_its_reason_and_tried_again(
 ) -> None:
     file = write_plan()
     nan = "sentence: the loss is nan at step 0; lower the rate"
-    objective = contrastive.info_nce
+    objective = vectors.info_nce
 
     def damaged(*args: Any, temperature: float, **named: Any) -> torch.Tensor:  # noqa: ANN401
         loss = objective(*args, temperature=temperature, **named)
         return loss * math.nan if temperature == 0.5 else loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(contrastive, "info_nce", damaged)
+        patch.setattr(vectors, "info_nce", damaged)
         table = _ablate(file, place, bert_folder)
     assert table["failures"] == {"plain": {}, "cold": {}, "warm": {"1": nan, "2": nan}}
     assert table["claims"][0]["verdict"] == "not measured"
