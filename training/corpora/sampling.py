@@ -79,8 +79,9 @@ class PairSampler:
         # A pool drawn by its share is of a language drawn by the language's.
         drawn = self._pools[int(rng.choice(len(self._pools), p=self._probabilities))]
         own = np.array([pool[0].language == drawn[0].language for pool in self._pools])
-        shares: FloatVector = np.where(own, self._probabilities, 0.0)
-        return shares / shares.sum()
+        shares = np.where(own, self._probabilities, 0.0)
+        probabilities: FloatVector = shares / shares.sum()
+        return probabilities
 
     def _draws(self) -> tuple[list[Sequence[Pair]], FloatVector]:
         """What a draw may fall on, sorted by name, and how likely each is."""

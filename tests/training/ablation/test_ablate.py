@@ -20,11 +20,13 @@ from training.ablation import runner
 from training.ablation.command import ablate, preview
 from training.ablation.jobs import Choice
 from training.ablation.measuring import EvaluationSets
+from training.ablation.reader import RunReader
 from training.ablation.runner import Place
 from training.ablation.scores import read_failure, read_scores
 from training.errors import TrainingError
 from training.evaluation.languages import Languages
 from training.evaluation.suite import Selection, choose_tasks, evaluate
+from training.objectives.contrastive import info_nce
 from training.recipe import ContrastiveRecipe, Recipe
 from training.run import read_run
 from training.terms import vectors
@@ -101,7 +103,7 @@ def test_the_figures_are_those_of_the_suite_and_of_numpy(
     run = place.folder / "runs" / name
     recipe = Recipe.model_validate(read_run(run)["recipe"])
     assert (recipe.seed, recipe.adapters["sentence"].temperature) == (2, 0.5)
-    reader = runner.RunReader.open(recipe, run, place.device)
+    reader = RunReader.open(recipe, run, place.device)
     selection = Selection(choose_tasks(["tatoeba", "xsim"]), Languages.parse(["de", "fr"]))
     # The suite routes texts of every granularity, and this run has one adapter.
     expected = evaluate(_Routed(reader), place.corpus.evaluation, selection, "bundle")
@@ -129,7 +131,7 @@ def test_the_figures_are_those_of_the_suite_and_of_numpy(
 class _Routed:
     """A reader whose one adapter is routed to from everywhere."""
 
-    def __init__(self, reader: runner.RunReader) -> None:
+    def __init__(self, reader: RunReader) -> None:
         self._reader = reader
         model = reader.model
         routing = dict.fromkeys(("phrase", "sentence", "paragraph"), "sentence")
@@ -147,10 +149,14 @@ def test_an_arm_that_fails_is_shown_with_its_reason_and_tried_again(
 ) -> None:
     file = write_plan()
     nan = "sentence: the loss is nan at step 0; lower the rate"
-    objective = vectors.info_nce
 
-    def damaged(*args: Any, temperature: float, **named: Any) -> torch.Tensor:  # noqa: ANN401
-        loss = objective(*args, temperature=temperature, **named)
+    def damaged(
+        left: torch.Tensor,
+        right: torch.Tensor,
+        temperature: float,
+        **named: Any,  # noqa: ANN401
+    ) -> torch.Tensor:
+        loss = info_nce(left, right, temperature, **named)
         return loss * math.nan if temperature == 0.5 else loss
 
     with monkeypatch.context() as patch:
