@@ -174,6 +174,38 @@ def test_an_arm_that_fails_is_shown_with_its_reason_and_tried_again(
         assert read_failure(place.folder / "runs" / name) is None
 
 
+def test_a_signal_is_no_failure_of_the_arm(
+    bert_folder: Path,
+    write_plan: PlanWriter,
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stopped(*_: object) -> None:
+        raise stage.Stopped("sentence stopped after step 2 of 5 and is saved")
+
+    monkeypatch.setattr(runner, "train", stopped)
+    with pytest.raises(stage.Stopped):
+        _ablate(write_plan(), place, bert_folder, Choice(arms=("cold",)))
+    assert not list(place.folder.rglob("failure.json"))
+
+
+def test_a_measure_that_comes_later_is_measured_without_training(
+    bert_folder: Path, write_plan: PlanWriter, place: Place
+) -> None:
+    without = ("[tables.tau]", "[tables.tau]\nmeasures = ['Tatoeba']")
+    choice = Choice(arms=("cold",))
+    table = _ablate(write_plan(without), place, bert_folder, choice)
+    runs = [place.folder / "runs" / name for name in table["runs"]["cold"]]
+    before = [(read_run(run)["sessions"], read_scores(run)) for run in runs]
+    table = _ablate(write_plan(), place, bert_folder, choice)
+    assert set(table["values"]["cold"]) == {"Tatoeba", "xsim"}
+    for run, (sessions, scores) in zip(runs, before, strict=True):
+        assert read_run(run)["sessions"] == sessions
+        now = read_scores(run).measured["sentence"]
+        assert now.items() > scores.measured["sentence"].items()
+        assert len(now) == 2
+
+
 def test_only_the_arms_that_were_chosen_are_trained(
     bert_folder: Path, write_plan: PlanWriter, place: Place
 ) -> None:

@@ -42,6 +42,7 @@ def test_the_opposite_claim_gets_the_opposite_mark(differences: list[float]) -> 
     [
         ([1.0, 1.2, 0.9], Verdict.REPRODUCED),
         ([0.1, 4.0, 0.1], Verdict.NOT_REPRODUCED),  # one seed carries the mean
+        ([1.0, 1.0, 5.0], Verdict.NOT_REPRODUCED),  # 1.75 errors; 2.1 by the population's deviation
         ([3.0, 3.0, 3.0, 3.0, 3.0, 3.0, -0.1], Verdict.NOT_REPRODUCED),  # 5.8 errors, one against
         ([-1.0, -1.2, -0.9], Verdict.CONTRADICTED),
         ([0.0, 0.0, 0.0], Verdict.NOT_REPRODUCED),

@@ -25,6 +25,8 @@ def test_arms_are_the_recipe_with_their_changes_at_every_seed(write_plan: PlanWr
             plan = recipe.adapters["sentence"]
             assert (plan.temperature, plan.steps, plan.learning_rate) == (temperature, 5, 0.02)
             assert recipe.backbone == "there"
+        # The runs of one arm stand together in a listing.
+        assert len({name.split("-")[0] for name in runs.of["tau", arm].values()}) == 1
     # No seed enters the plain backbone.
     assert list(runs.of["tau", "plain"]) == [1]
     wanted = {each.adapter for job in runs.jobs if not job.trained for each in job.wanted}

@@ -93,6 +93,8 @@ def test_a_subset_is_the_same_pairs_of_every_language_and_granularity(
             seven, twenty, all_of_them = (set(map(repr, pool[language])) for pool in pools)
             assert (len(seven), len(twenty)) == (7, 20)
             assert seven < twenty < all_of_them
+            first = set(map(repr, everything[language][:7]))
+            assert seven != first  # a hash decides, not the order of the corpus
             whole = set(map(repr, everything[language]))
             # One sentence stands in the test sets.
             assert len(whole - all_of_them) == (1 if granularity == "sentence" else 0)

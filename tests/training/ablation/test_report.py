@@ -140,7 +140,13 @@ def test_claims_are_marked_by_the_rule(plan: Plan, runs: Runs, tmp_path: Path) -
     text = as_markdown(plan, results)
     line = _rows(text, "| claim |")["cold beats warm, warm beats plain"]
     assert line[1:] == ["not reproduced", "3 of 4"]
-    assert "+0.75" in text
+    values = np.array(list(ahead.values()))
+    error = values.std(ddof=1) / np.sqrt(3)
+    assert _rows(text, "| rows |")["sentence/cold against sentence/warm"] == [
+        *("xsim ↓", "+1.00 -2.00 +1.00", "+0.00", "1.00", "not reproduced")
+    ]
+    (line,) = (each for each in text.splitlines() if "+1.25 +1.00 +0.75" in each)
+    assert line.endswith(f"| {values.mean():+.2f} | {error:.2f} | reproduced |")
     assert "mark a comparison of two arms that are truly alike reproduced 9 times" in text
 
 
