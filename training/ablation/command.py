@@ -13,7 +13,7 @@ from training.ablation.markdown import as_markdown
 from training.ablation.measuring import EvaluationSets
 from training.ablation.page import page
 from training.ablation.plan import Plan
-from training.ablation.results import TableResult, collect
+from training.ablation.results import TableResult, collect, machines
 from training.ablation.runner import RUNS, Estimate, Place, estimate, run_jobs
 from training.errors import TrainingError
 from training.evaluation.table import grid
@@ -46,8 +46,8 @@ def ablate(
     test_sets = EvaluationSets(place.corpus.evaluation)
     estimates = estimate(runs.jobs, place, test_sets)
     for _ in run_jobs(estimates, place, test_sets):
-        _report(plan_file.stem, plan, runs, place.folder)
-    for file in _report(plan_file.stem, plan, runs, place.folder):
+        _report(plan_file.stem, plan, runs, place.folder, inputs)
+    for file in _report(plan_file.stem, plan, runs, place.folder, inputs):
         note(f"wrote {file}")
 
 
@@ -100,11 +100,14 @@ def _hours(estimates: Sequence[Estimate], tokens_per_s: float) -> str:
     )
 
 
-def _report(stem: str, plan: Plan, runs: Runs, folder: Path) -> list[Path]:
+def _report(
+    stem: str, plan: Plan, runs: Runs, folder: Path, inputs: Mapping[str, str]
+) -> list[Path]:
     results = collect(plan, runs, folder / RUNS)
+    notes = _notes(plan, inputs, machines(runs, folder / RUNS))
     texts = {
-        "md": as_markdown(plan, results),
-        "html": page(plan, results),
+        "md": as_markdown(plan, results, notes),
+        "html": page(plan, results, notes),
         "json": json.dumps(as_json(plan, results), indent=1, ensure_ascii=False) + "\n",
     }
     files = []
@@ -113,6 +116,20 @@ def _report(stem: str, plan: Plan, runs: Runs, folder: Path) -> list[Path]:
         replace(file, partial(_write, text))
         files.append(file)
     return files
+
+
+def _notes(plan: Plan, inputs: Mapping[str, str], trained_on: Sequence[str]) -> list[str]:
+    """What was run, and where."""
+    given = {name: inputs.get(name, each.default) for name, each in plan.inputs.items()}
+    pairs = "the whole corpus"
+    if plan.subset is not None:
+        pairs = f"at most {plan.subset.pairs:,} pairs of each language and granularity"
+    return [
+        f"seeds: {', '.join(map(str, plan.seeds))}",
+        f"trained on: {pairs}",
+        *(f"{name}: {value or 'not given'}" for name, value in given.items()),
+        *(f"trained by: {each}" for each in trained_on),
+    ]
 
 
 def _write(text: str, file: Path) -> None:
@@ -144,7 +161,7 @@ def as_json(plan: Plan, results: Sequence[TableResult]) -> dict[str, Any]:
                     for marked in result.claims
                 ],
                 "failures": {arm: found.failures for arm, found in result.arms.items()},
-                "runs": {arm: list(found.runs) for arm, found in result.arms.items()},
+                "runs": {arm: list(found.runs.values()) for arm, found in result.arms.items()},
             }
             for result in results
         },

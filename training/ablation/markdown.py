@@ -30,9 +30,9 @@ def luck(plan: Plan) -> str:
     )
 
 
-def as_markdown(plan: Plan, results: Sequence[TableResult]) -> str:
-    """Every table, its claims and what it took."""
-    parts = [f"# {plan.title}", plan.about, SPREAD, RULE, luck(plan)]
+def as_markdown(plan: Plan, results: Sequence[TableResult], notes: Sequence[str] = ()) -> str:
+    """Every table, its claims and what it took; `notes` say what was run, and where."""
+    parts = [f"# {plan.title}", plan.about, _list(notes), SPREAD, RULE, luck(plan)]
     for result in results:
         parts += _table(plan, result)
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -49,7 +49,7 @@ def _table(plan: Plan, result: TableResult) -> list[str]:
             parts += [f"“{marked.claim.says}”", _grid(tables.comparisons_grid(plan, marked))]
     if failed := tables.failures(result):
         parts += ["Failed:", _list(failed)]
-    return [*parts, "What a run took, on average", _grid(tables.cost_grid(plan, result))]
+    return [*parts, tables.total_cost(result), _grid(tables.cost_grid(plan, result))]
 
 
 def _grid(table: Grid) -> str:

@@ -17,10 +17,12 @@ from training.evaluation.report.document import document, wide
 _CLASS = {str(Verdict.REPRODUCED): "good", str(Verdict.CONTRADICTED): "bad"}
 
 
-def page(plan: Plan, results: Sequence[TableResult]) -> str:
-    """The whole page: every table with its plots, claims, costs and failures."""
-    texts = [plan.about, SPREAD, RULE, luck(plan)]
-    parts = [f"<h1>{escape(plan.title)}</h1>", *(_paragraph(text) for text in texts if text)]
+def page(plan: Plan, results: Sequence[TableResult], notes: Sequence[str] = ()) -> str:
+    """The whole page: every table with its plots, claims, costs and failures; `notes` say what was
+    run, and where."""
+    parts = [f"<h1>{escape(plan.title)}</h1>"]
+    parts += [_paragraph(plan.about), _list(notes)]
+    parts += [_paragraph(text) for text in (SPREAD, RULE, luck(plan))]
     for result in results:
         parts += _table(plan, result)
     return document(plan.title, parts)
@@ -28,8 +30,7 @@ def page(plan: Plan, results: Sequence[TableResult]) -> str:
 
 def _table(plan: Plan, result: TableResult) -> list[str]:
     parts = [f"<h2>{escape(result.table.title)}</h2>"]
-    if result.table.about:
-        parts.append(_paragraph(result.table.about))
+    parts.append(_paragraph(result.table.about))
     parts.append(_grid(tables.main_grid(plan, result)))
     parts.append(_list([*tables.measured_by(plan, result), *tables.papers(result)]))
     for measure in result.measures:
@@ -48,11 +49,12 @@ def _table(plan: Plan, result: TableResult) -> list[str]:
         parts.append(f'<p class="bad">Failed:</p>{_list(failed)}')
     cost = _grid(tables.cost_grid(plan, result))
     folders = [
-        f"{arm}: {', '.join(found.runs) or 'no run yet'}" for arm, found in result.arms.items()
+        f"{arm}: {', '.join(found.runs.values()) or 'no run yet'}"
+        for arm, found in result.arms.items()
     ]
     parts.append(
-        f"<details><summary>What a run took, on average, and where the runs are</summary>{cost}"
-        f"{_list(folders)}</details>"
+        "<details><summary>What this took, and where the runs are</summary>"
+        f"{_paragraph(tables.total_cost(result))}{cost}{_list(folders)}</details>"
     )
     return parts
 
@@ -86,7 +88,7 @@ def _marked(text: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{escape(text)}</p>" if text else ""
 
 
 def _list(lines: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from training.ablation.claims import Finding, Verdict, find, overall
 from training.ablation.jobs import Runs
 from training.ablation.plan import Claim, Plan, Table
 from training.ablation.scores import RunScores, Spent, read_failure, read_scores
+from training.run import RUN_FILE, read_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,10 @@ class ArmResult:
     scores: Mapping[int, RunScores]
     # Seed -> why it failed when it was tried last.
     failures: Mapping[int, str]
-    # Seeds that no run of this arm has, or not whole.
-    missing: tuple[int, ...]
     # Whether one run stands for all seeds, since none enters it.
     seedless: bool
-    # The folders, below `runs`.
-    runs: tuple[str, ...]
+    # Seed -> the run's folder, below `runs`.
+    runs: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,30 @@ class TableResult:
         """What each run of an arm took."""
         return [scores.spent for scores in self.arms[arm].scores.values()]
 
+    @property
+    def spent_by_run(self) -> dict[str, Spent]:
+        """What each run of the table took, by its folder; one that arms share once."""
+        return {
+            found.runs[seed]: scores.spent
+            for found in self.arms.values()
+            for seed, scores in found.scores.items()
+        }
+
 
 def collect(plan: Plan, runs: Runs, folder: Path) -> list[TableResult]:
     """Every table of the plan with what its runs in `folder` have measured so far."""
     return [_table(plan, name, table, runs, folder) for name, table in plan.tables.items()]
+
+
+def machines(runs: Runs, folder: Path) -> list[str]:
+    """On what the runs in `folder` were trained, each kind once."""
+    found: dict[str, None] = {}
+    for name in sorted({name for seeds in runs.of.values() for name in seeds.values()}):
+        if (folder / name / RUN_FILE).exists():
+            for session in read_run(folder / name)["sessions"]:
+                processor = session["gpu"] or f"{session['cpu']}, {session['cpu_threads']} threads"
+                found[f"{processor}, torch {session['torch']}"] = None
+    return list(found)
 
 
 def _table(plan: Plan, name: str, table: Table, runs: Runs, folder: Path) -> TableResult:
@@ -123,6 +142,4 @@ def _arm(plan: Plan, names: Mapping[int, str], folder: Path) -> ArmResult:
         if found.measured:
             scores[seed] = found
     seedless = len(names) == 1 < len(plan.seeds)
-    wanted = tuple(names) if seedless else plan.seeds
-    missing = tuple(seed for seed in wanted if seed not in scores and seed not in failures)
-    return ArmResult(scores, failures, missing, seedless, tuple(names.values()))
+    return ArmResult(scores, failures, seedless, names)

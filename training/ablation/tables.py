@@ -158,6 +158,17 @@ def cost_grid(plan: Plan, result: TableResult) -> Grid:
     return Grid.of([*head, "texts measured", "seconds measuring"], rows)
 
 
+def total_cost(result: TableResult) -> str:
+    """What all runs of a table took together, in a sentence."""
+    spent = result.spent_by_run.values()
+    training = sum(each.training_s for each in spent) / 60
+    measuring = sum(each.measuring_s for each in spent) / 60
+    return (
+        f"{len(spent)} runs of this table have taken {training:.0f} minutes of training and "
+        f"{measuring:.0f} of measuring, without what loading took; a run on average:"
+    )
+
+
 def failures(result: TableResult) -> list[str]:
     """A line for every run that failed when it was tried last."""
     return [

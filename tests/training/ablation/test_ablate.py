@@ -120,6 +120,11 @@ def test_the_figures_are_those_of_the_suite_and_of_numpy(
     assert line.endswith("| 70.8 |")
     page = (place.folder / "plan.html").read_text()
     assert cell in page
+    session = read_run(run)["sessions"][0]
+    for text in (markdown, page):
+        assert "seeds: 1, 2" in text
+        assert f"backbone: {bert_folder}" in text
+        assert f"{session['cpu_threads']} threads, torch {torch.__version__}" in text
     differences = table["claims"][0]["comparisons"][0]["differences"]
     other = table["values"]["warm"]["Tatoeba"]
     assert differences == {seed: pytest.approx(by_seed[seed] - other[seed]) for seed in by_seed}

@@ -166,10 +166,12 @@ def test_what_is_lacking_is_said(plan: Plan, runs: Runs, tmp_path: Path) -> None
     assert f"- warm, seed 2: {reason}" in text
     (claim,) = as_json(plan, results)["tables"]["tau"]["claims"]
     assert claim["verdict"] == "not measured"
-    cost = _rows(text, "What a run took")
+    cost = _rows(text, "| arm |")
     assert cost["cold"] == ["3 of 3", "5", "80", "20", "41", "2"]
     assert cost["warm"][0] == "2 of 3"
     assert cost["plain"][0] == "0 of 1"
+    # 10 s, 20 s and 30 s of the one arm, 10 s and 30 s of the other; 2 s each of measuring.
+    assert "5 runs of this table have taken 2 minutes of training and 0 of measuring" in text
     found = Page(page(plan, results))
     assert reason in found.text
     assert not {"script", "link", "img"} & set(found.tags)
