@@ -108,8 +108,12 @@ def test_a_batch_is_a_function_of_its_number(encoder: Encoder, teacher: Encoder)
 
 
 def _stage(encoder: Encoder) -> Stage:
-    fields = {"accumulation_steps": 2, "crops": {"queue": 20, "momentum": 0.5}}
-    made = setting(encoder, {"crops": 1.0, "masked": 0.5}, **fields)
+    made = setting(
+        encoder,
+        {"crops": 1.0, "masked": 0.5},
+        accumulation_steps=2,
+        crops={"queue": 20, "momentum": 0.5},
+    )
     data = Data(draw, {}, {})
     result = Result("weights", lambda path: None)
     return contrastive_stage(NAME, encoder, made.recipe, made.plan, [NAME], data, result)
