@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from training.corpora.tsv import ANCHOR
 from training.dictionary import Dictionary
 from training.embedding import Batch, Chunk, Row
 from training.metrics import Metrics
@@ -52,7 +53,7 @@ class TokenAlignment(OwnTerm):
         self._plan = setting.plan.tokens
         self._dictionary = None
         if self._plan.dictionary is not None:
-            languages = ("en", *setting.recipe.languages)
+            languages = (ANCHOR, *setting.recipe.languages)
             self._dictionary = Dictionary.read(self._plan.dictionary, languages)
         # A word stands in many texts.
         self._translations = lru_cache(1 << 16)(self._look_up)
