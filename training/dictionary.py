@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
@@ -171,6 +171,21 @@ class Dictionary:
             Partner(self._languages[number], self._words[place], count)
             for (number, place), count in sorted(counts.items(), key=lambda item: -item[1])
         )
+
+    def links(
+        self, left: Sequence[str], left_language: str, right: Sequence[str], right_language: str
+    ) -> list[tuple[int, int]]:
+        """Which words of two texts are partners, or the same but for case: places in both, sorted.
+        They are the positives of VECO 2.0's token alignment (Zhang et al., 2023)."""
+        places: dict[str, list[int]] = {}
+        for place, word in enumerate(right):
+            places.setdefault(_fold(word), []).append(place)
+        found = []
+        for place, word in enumerate(left):
+            partners = self.partners(left_language, word, (right_language,))
+            forms = {_fold(word), *(_fold(each.word) for each in partners)}
+            found += [(place, other) for form in forms for other in places.get(form, ())]
+        return sorted(found)
 
     def _rows_of(self, language: str, word: str) -> Integers:
         number = self._number.get(language)
