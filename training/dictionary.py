@@ -12,6 +12,7 @@ import json
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -88,6 +89,8 @@ class Dictionary:
         keys = self._language * len(form) + np.array(form, np.int64)[self._word]
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
+        # A word stands in many texts.
+        self._partner_forms = lru_cache(1 << 16)(self._folded_partners)
 
     @classmethod
     def of(cls, meanings: Iterable[Iterable[Word]]) -> Self:
@@ -182,10 +185,12 @@ class Dictionary:
             places.setdefault(_fold(word), []).append(place)
         found = []
         for place, word in enumerate(left):
-            partners = self.partners(left_language, word, (right_language,))
-            forms = {_fold(word), *(_fold(each.word) for each in partners)}
+            forms = {_fold(word), *self._partner_forms(left_language, word, right_language)}
             found += [(place, other) for form in forms for other in places.get(form, ())]
         return sorted(found)
+
+    def _folded_partners(self, language: str, word: str, into: str) -> frozenset[str]:
+        return frozenset(_fold(each.word) for each in self.partners(language, word, (into,)))
 
     def _rows_of(self, language: str, word: str) -> Integers:
         number = self._number.get(language)
