@@ -55,6 +55,24 @@ def test_partners_are_what_shares_a_meaning(
     assert dictionary.knows(*word) == bool(everywhere)
 
 
+@given(
+    meanings=MEANINGS,
+    left=st.lists(st.sampled_from(["a", "B", "b", "ß", "SS", "x"]), max_size=5),
+    right=st.lists(st.sampled_from(["A", "b", "ß", "X", "y"]), max_size=5),
+)
+def test_links_are_partners_and_what_is_the_same(
+    meanings: list[list[Word]], left: list[str], right: list[str]
+) -> None:
+    def linked(one: str, other: str) -> bool:
+        partners = _partners(meanings, "en", one, {"de"})
+        forms = {one.casefold(), *(word.casefold() for _, word in partners)}
+        return other.casefold() in forms
+
+    assert Dictionary.of(meanings).links(left, "en", right, "de") == [
+        (i, j) for i, one in enumerate(left) for j, other in enumerate(right) if linked(one, other)
+    ]
+
+
 @given(meanings=MEANINGS)
 def test_only_meanings_of_two_languages_are_kept(meanings: list[list[Word]]) -> None:
     expected = [

@@ -6,5 +6,6 @@ views.py           vectors that teach and are not trained: a teacher's, the plai
 vectors.py         terms over the pooled vectors of the pairs, which they share
 negatives.py, transliteration.py, crops.py, late.py, masked.py, words.py
                    terms with rows of their own
+backward.py        one forward and backward pass over a batch in chunks
 total.py           the sum of a stage
 """

@@ -83,10 +83,10 @@ class Masked(OwnTerm):
         seen, labels = mask_tokens(ids, self._masking, generator)
         rows = [
             Row(part.tolist(), row.adapter)
-            for part, row in zip(seen.split(lengths), draw.rows, strict=True)
+            for part, row in zip(torch.split(seen, lengths), draw.rows, strict=True)
         ]
         batch = self._setting.encoder.batch(rows)
-        own = labels.split(lengths)
+        own = torch.split(labels, lengths)
         order = iter(batch.place.argsort().tolist())
         placed = []
         for chunk in batch.chunks:

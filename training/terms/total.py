@@ -53,7 +53,8 @@ class Total:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         plan = setting.plan
-        self._weights: dict[str, float] = {**plan.objectives, "anchor": plan.anchor}
+        self._weights: dict[str, float] = {"anchor": plan.anchor}
+        self._weights.update({str(name): weight for name, weight in plan.objectives.items()})
         # The anchor first: in which order gradients meet decides their last bits.
         self._shared: dict[str, VectorTerm] = {"anchor": Anchor()} if plan.anchor else {}
         self._shared |= {

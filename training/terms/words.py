@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from training.corpora.tsv import ANCHOR
 from training.dictionary import Dictionary
 from training.embedding import Batch, Chunk, Row
 from training.metrics import Metrics
 from training.objectives.cosine import cosines
 from training.objectives.tokens import (
-    dictionary_partners,
+    link_partners,
     mutual_partners,
     token_alignment,
     word_vectors,
@@ -52,10 +52,8 @@ class TokenAlignment(OwnTerm):
         self._plan = setting.plan.tokens
         self._dictionary = None
         if self._plan.dictionary is not None:
-            languages = ("en", *setting.recipe.languages)
+            languages = (ANCHOR, *setting.recipe.languages)
             self._dictionary = Dictionary.read(self._plan.dictionary, languages)
-        # A word stands in many texts.
-        self._translations = lru_cache(1 << 16)(self._look_up)
 
     def prepare(self, draw: Draw) -> WordBatch:
         """The pairs' rows and words."""
@@ -73,7 +71,13 @@ class TokenAlignment(OwnTerm):
         mask = torch.arange(max(1, int(counts.max()))) < counts.unsqueeze(1)
         partners = None
         if self._dictionary is not None:
-            partners = self._by_dictionary(positives, words, mask.shape[1])
+            sided = zip(positives, words[: len(positives)], words[len(positives) :], strict=True)
+            partners = torch.stack(
+                [
+                    link_partners(_links(self._dictionary, *each), mask.shape[1], mask.shape[1])
+                    for each in sided
+                ]
+            )
         return WordBatch(_with_words(batch, words), batch.place, mask, partners)
 
     def backward(self, prepared: WordBatch, scale: float) -> Metrics:
@@ -148,28 +152,12 @@ class TokenAlignment(OwnTerm):
         states = self._setting.encoder.states(chunk.chunk)
         return word_vectors(states, chunk.words.to(states.device), count)[0]
 
-    def _by_dictionary(
-        self, positives: Sequence[Positive], words: Sequence[Words], count: int
-    ) -> Tensor:
-        found = []
-        lefts, rights = words[: len(positives)], words[len(positives) :]
-        for pair, left, right in zip(positives, lefts, rights, strict=True):
-            languages = pair.left.language, pair.right.language
-            known = {
-                word.casefold(): self._translations(word.casefold(), *languages)
-                for word in left.texts
-            }
-            partners = dictionary_partners(left.texts, right.texts, known)
-            full = torch.zeros(count, count, dtype=torch.bool)
-            full[: len(left.texts), : len(right.texts)] = partners
-            found.append(full)
-        return torch.stack(found)
 
-    def _look_up(self, word: str, language: str, into: str) -> tuple[str, ...]:
-        if self._dictionary is None:
-            return ()
-        partners = self._dictionary.partners(language, word, (into,))
-        return tuple(each.word.casefold() for each in partners)
+def _links(
+    dictionary: Dictionary, pair: Positive, left: Words, right: Words
+) -> list[tuple[int, int]]:
+    """Which words of a pair are partners by the dictionary, or written alike."""
+    return dictionary.links(left.texts, pair.left.language, right.texts, pair.right.language)
 
 
 def _with_words(batch: Batch, words: Sequence[Words]) -> list[WordChunk]:

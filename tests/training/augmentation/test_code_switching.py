@@ -18,6 +18,7 @@ DICTIONARY = Dictionary.of(
         [Word("en", "dog"), Word("de", "Köter")],
         [Word("en", "world"), Word("zh", "世界"), Word("th", "โลก"), Word("fr", "monde")],
         [Word("zh", "大世界"), Word("fr", "univers")],
+        [Word("zh", "世界观"), Word("fr", "idéologie")],
         [Word("en", "blue"), Word("fr", "bleu")],
     ]
 )
@@ -39,8 +40,9 @@ def test_words_become_partners_in_the_wanted_languages_and_keep_their_capitals()
 
 
 def test_a_text_without_spaces_is_searched_for_its_longest_words() -> None:
-    # 大世界 is longer than 世界 in it.
+    # Both are longer than 世界 in them.
     assert _switch("在大世界里", "zh", ("fr",)) == "在 univers 里"
+    assert _switch("的世界观", "zh", ("fr",)) == "的 idéologie"
     assert _switch("世界好。世界", "zh", ("fr",)) == "monde 好。monde"
     assert _switch("世界世界", "zh", ("fr",)) == "monde monde"
     assert _switch("好世界", "zh", ("th",)) == "好โลก"

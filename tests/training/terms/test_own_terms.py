@@ -175,7 +175,8 @@ def test_late_interaction_is_of_the_texts_own_tokens(encoder: Encoder) -> None:
     lengths = torch.tensor([len(each) for each in found])
     mask = torch.arange(padded.shape[1]) < lengths[:, None]
     left, right = padded.chunk(2)
-    expected = late_info_nce(left, right, *mask.chunk(2), 0.1, Direction.SYMMETRIC)
+    masks = mask.chunk(2)
+    expected = late_info_nce(left, right, masks[0], masks[1], 0.1, Direction.SYMMETRIC)
     assert metrics["loss"] == pytest.approx(expected.item(), rel=1e-4)
 
 

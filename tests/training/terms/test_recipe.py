@@ -86,7 +86,7 @@ def test_the_joint_stage_has_objectives_of_its_own() -> None:
         stage = {**joint, "objectives": objectives}
         return _read(top={"adapters": adapters, "joint": stage, **top})
 
-    assert read({"info_nce": 1, "crops": 0.5}).stages["joint"].objectives["crops"] == 0.5
+    assert read({"info_nce": 1, "crops": 0.5}).stages["joint"].objectives[Objective.CROPS] == 0.5
     with pytest.raises(ValidationError, match=r"joint\.objectives: tcm learns from a teacher"):
         read({"tcm": 1})
     with pytest.raises(ValidationError, match=r"joint\.objectives: token_alignment needs transl"):

@@ -105,11 +105,20 @@ def test_a_batch_is_a_function_of_its_number(encoder: Encoder, teacher: Encoder)
     first, again, other = (gradients(made, number)[0] for number in (3, 3, 4))
     assert first == again
     assert all(first[f"loss.{name}"] != other[f"loss.{name}"] for name in objectives)
+    # Batches 0 and 15 are of the same pairs, and what is drawn within them is not the same.
+    assert draw(0, 8) == draw(15, 8)
+    first, other = (gradients(made, number)[0] for number in (0, 15))
+    assert first["loss.transliteration"] == other["loss.transliteration"]
+    assert all(first[f"loss.{name}"] != other[f"loss.{name}"] for name in ("masked", "crops"))
 
 
 def _stage(encoder: Encoder) -> Stage:
-    fields = {"accumulation_steps": 2, "crops": {"queue": 20, "momentum": 0.5}}
-    made = setting(encoder, {"crops": 1.0, "masked": 0.5}, **fields)
+    made = setting(
+        encoder,
+        {"crops": 1.0, "masked": 0.5},
+        accumulation_steps=2,
+        crops={"queue": 20, "momentum": 0.5},
+    )
     data = Data(draw, {}, {})
     result = Result("weights", lambda path: None)
     return contrastive_stage(NAME, encoder, made.recipe, made.plan, [NAME], data, result)
