@@ -145,8 +145,8 @@ def test_claims_are_marked_by_the_rule(plan: Plan, runs: Runs, tmp_path: Path) -
     assert _rows(text, "| rows |")["sentence/cold against sentence/warm"] == [
         *("xsim ↓", "+1.00 -2.00 +1.00", "+0.00", "1.00", "not reproduced")
     ]
-    (line,) = (each for each in text.splitlines() if "+1.25 +1.00 +0.75" in each)
-    assert line.endswith(f"| {values.mean():+.2f} | {error:.2f} | reproduced |")
+    (row,) = (each for each in text.splitlines() if "+1.25 +1.00 +0.75" in each)
+    assert row.endswith(f"| {values.mean():+.2f} | {error:.2f} | reproduced |")
     assert "mark a comparison of two arms that are truly alike reproduced 9 times" in text
 
 

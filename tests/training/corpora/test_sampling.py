@@ -70,7 +70,7 @@ def test_a_batch_of_a_single_language_is_of_each_in_its_share(source_exponent: f
 
 def test_a_single_language_that_is_too_small_for_a_batch_is_named() -> None:
     sampler = PairSampler({"sw": _pairs("sw", 5)}, 1, 0, single_language=True)
-    with pytest.raises(TrainingError, match="8 pairs of sw needs more .* at most 5 pairs"):
+    with pytest.raises(TrainingError, match=r"8 pairs of sw needs more .* at most 5 pairs"):
         sampler.batch(0, 8)
 
 
