@@ -1,4 +1,4 @@
-"""Texts in Latin letters, for objectives that cross the border between scripts (ADR 8)."""
+"""Texts in Latin letters, for objectives that cross the border between scripts (ADR 9)."""
 
 from __future__ import annotations
 
