@@ -48,14 +48,12 @@ def main(run: Path, bundle: Path, corpus: Path, count: int) -> None:
             ((_, alone),) = _embed(client, [text])
             lowest = min(lowest, float(vector @ alone))
             adapters.select(reference.model, adapter)
-            ids, mask = reference.pad(
-                reference.tokenize([text], recipe.adapters[adapter].max_tokens)
-            )
+            ids, mask = reference.pad(reference.tokenize([text], recipe.served[adapter].max_tokens))
             with torch.no_grad():
                 states = reference.model(input_ids=ids, attention_mask=mask).last_hidden_state
             expected = normalize(masked_mean(states, mask), dim=-1)[0].numpy()
             largest = max(largest, float(np.abs(expected - vector).max()))
-    used = ", ".join(f"{sum(a == name for a, _ in together)} {name}" for name in recipe.adapters)
+    used = ", ".join(f"{sum(a == name for a, _ in together)} {name}" for name in recipe.served)
     click.echo(f"{len(texts)} texts ({used}) in one request")
     click.echo(f"lowest cosine between a text in the request and alone: {lowest:.7f}")
     click.echo(f"largest absolute difference from the torch model: {largest:.1e}")

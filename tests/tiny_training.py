@@ -55,6 +55,14 @@ def sentence(language: str, number: int, length: int) -> str:
     )
 
 
+def translations() -> list[list[tuple[str, str]]]:
+    """Words that mean the same, each with its language."""
+    return [
+        [(language, words[place]) for language, words in _WORDS.items() if place < len(words)]
+        for place in range(max(map(len, _WORDS.values())))
+    ]
+
+
 def _all_texts() -> list[str]:
     return [sentence(language, number, 6) for language in _WORDS for number in range(60)]
 

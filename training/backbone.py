@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -76,6 +76,14 @@ class Backbone:
         try:
             encodings = self.tokenizer.encode_batch_fast(list(texts))
             return [encoding.ids for encoding in encodings]
+        finally:
+            self.tokenizer.no_truncation()
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
+        """The same as `tokenize`, and where in its text each token stands."""
+        self.tokenizer.enable_truncation(max_tokens)
+        try:
+            return list(self.tokenizer.encode_batch(list(texts)))
         finally:
             self.tokenizer.no_truncation()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from models.bundle import BundleError
+from training.ablate_cli import ablate_command
+from training.data_cli import dictionary_command, mine_command
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -86,10 +89,12 @@ def adapters_command(
 ) -> None:
     """Train the adapters of a recipe. The same command goes on where a cut one stopped."""
     from training.device import Device, choose
+    from training.processes import joined
     from training.trainer import Corpus, train
 
-    on = choose(Device(device))
-    train(_recipe(recipe_file, backbone), Corpus(corpus, evaluation), run, on)
+    recipe = _recipe(recipe_file, backbone)
+    with joined(choose(Device(device))) as on:
+        train(recipe, Corpus(corpus, evaluation), run, on)
 
 
 @cli.command("export")
@@ -300,6 +305,11 @@ def corpus_stats_command(table: Path, top: int, json_file: Path | None, plots: P
             click.echo(f"wrote {file}", err=True)
 
 
+cli.add_command(ablate_command)
+cli.add_command(mine_command)
+corpus_group.add_command(dictionary_command)
+
+
 def _recipe(file: Path, backbone: str | None) -> Recipe:
     from training.recipe import Recipe
 
@@ -308,7 +318,10 @@ def _recipe(file: Path, backbone: str | None) -> Recipe:
 
 def main() -> None:
     """The program: errors that a person can mend are one line on stderr and exit code 1."""
-    needed = ("torch", "transformers", "adapters", "onnx", "pyarrow", "py3langid", "matplotlib")
+    needed = (
+        *("torch", "transformers", "adapters", "onnx", "pyarrow", "py3langid", "matplotlib"),
+        *("anyascii", "regex"),
+    )
     if missing := [name for name in needed if find_spec(name) is None]:
         install = "pip install -e '.[cpu,training]'"
         click.echo(f"polygrain-train needs {', '.join(missing)}: {install}", err=True)
@@ -316,7 +329,8 @@ def main() -> None:
     try:
         cli()
     except (TrainingError, BundleError, FileExistsError) as error:
-        click.echo(f"polygrain-train: {error}", err=True)
+        if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
+            click.echo(f"polygrain-train: {error}", err=True)
         sys.exit(1)
 
 

@@ -11,36 +11,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
 from torch.optim import AdamW
 
+from models.bundle import Granularity
 from training import adapters
 from training.ahead import Ahead
-from training.embedding import Batch, Encoder, Row
-from training.gradcache import cached_backward
+from training.embedding import Encoder
 from training.metrics import Metrics
-from training.objectives import info_nce, matryoshka
-from training.recipe import ContrastiveRecipe, Recipe
+from training.objectives.contrastive import info_nce
+from training.objectives.gather import average_gradients
+from training.objectives.matryoshka import matryoshka
+from training.positives import Positive, sides, tokenized
+from training.processes import place, processes
+from training.recipe import AdapterRecipe, ContrastiveRecipe, Recipe
 from training.stage import Stage, Validation
+from training.terms.term import Setting
+from training.terms.total import Total
 from training.validation import averaged, measure
 
 GRADIENT_NORM = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text and the adapter of its granularity."""
-
-    text: str
-    adapter: str
-
-
-@dataclass(frozen=True, slots=True)
-class Positive:
-    """Two texts that mean the same; the left is English where only one of them is."""
-
-    left: Text
-    right: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +60,12 @@ def contrastive_stage(
     trained: Sequence[str],
     data: Data,
     result: Result,
+    teacher: Encoder | None = None,
 ) -> Stage:
-    """A stage that trains the adapters `trained` by `plan`; other adapters stay as they are."""
+    """A stage that trains the adapters `trained` by `plan`; other adapters stay as they are.
+
+    `teacher` is for the objectives that need one.
+    """
     model = encoder.backbone.model
     parameters = [
         parameter for each in trained for parameter in adapters.select(model, each, train=True)
@@ -80,62 +73,37 @@ def contrastive_stage(
     for parameter in parameters:  # selecting one adapter froze the one before
         parameter.requires_grad_(True)
     optimizer = AdamW(parameters, lr=plan.learning_rate, eps=1e-8)
-    loss = partial(info_nce, temperature=plan.temperature, direction=plan.direction)
-    prefixes = recipe.matryoshka_dimensions
-
-    def objective(left: Tensor, right: Tensor) -> Tensor:
-        return matryoshka(loss, left, right, prefixes)
-
-    def prepare(number: int) -> tuple[Batch, Batch | None]:
-        rows = _rows(encoder, recipe, data.draw(number, plan.batch_pairs))
-        if not plan.anchor:
-            return encoder.batch(rows), None
-        # The left texts once more, as their adapters cut them, through no adapter.
-        plain = [Row(row.ids, None) for row in rows[: len(rows) // 2]]
-        return encoder.batch(rows), encoder.batch(plain)
-
-    batches = Ahead(prepare, plan.steps * plan.accumulation_steps)
+    total = Total(Setting(encoder, teacher, recipe, plan, trained, _own_share(data.draw)))
+    # What is held out is tokenized here, before the thread of the batches uses the tokenizer.
+    validation = _validation(encoder, recipe, plan, data, total)
+    batches = Ahead(total.prepare, plan.steps * plan.accumulation_steps)
 
     def step(number: int) -> Metrics:
         rate = learning_rate(number, plan)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        total, texts = 0.0, 0
+        sums: dict[str, float] = {}
+        texts = 0
         for part in range(plan.accumulation_steps):
-            batch, anchors = batches(number * plan.accumulation_steps + part)
-            anchored = _anchored(encoder, anchors, objective, plan.anchor)
-            total += _backward(encoder, batch, anchored, plan).item()
-            texts += len(batch.place)
+            prepared = batches(number * plan.accumulation_steps + part)
+            for key, value in total.backward(prepared, 1 / plan.accumulation_steps).items():
+                sums[key] = sums.get(key, 0.0) + value
+            texts += prepared.texts * processes()
+        average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
         optimizer.step()
-        metrics = {"loss": total / plan.accumulation_steps, "gradient_norm": norm.item()}
-        return metrics | {"learning_rate": rate, "texts": texts}
+        total.finish()
+        metrics = {key: value / plan.accumulation_steps for key, value in sums.items()}
+        return metrics | {"gradient_norm": norm.item(), "learning_rate": rate, "texts": texts}
 
-    validation = None
-    if recipe.validation is not None:
-        # Tokenized here, before the thread of the batches uses the tokenizer.
-        held_out = {
-            each: encoder.batch(_rows(encoder, recipe, positives))
-            for each, positives in data.held_out.items()
-        }
-
-        def validate() -> Metrics:
-            found = {}
-            with torch.no_grad():
-                for each, batch in held_out.items():
-                    left, right = encoder.embed(batch).chunk(2)
-                    found[each] = measure(left, right, objective, prefixes)
-            return averaged(found)
-
-        best = "validation_accuracy" if recipe.validation.keep_best else None
-        validation = Validation(validate, recipe.validation.every_steps, best)
     return Stage(
         name=name,
         steps=plan.steps,
         step=step,
         state={f"adapter.{each}": AdapterState(model, each) for each in trained}
-        | {"optimizer": optimizer},
+        | {"optimizer": optimizer}
+        | total.state,
         result=result.name,
         write_result=result.write,
         seed=recipe.seed,
@@ -167,55 +135,53 @@ def learning_rate(step: int, plan: ContrastiveRecipe) -> float:
     return plan.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
-def _rows(encoder: Encoder, recipe: Recipe, positives: Sequence[Positive]) -> list[Row]:
-    """All left texts, then all right ones, tokenized and cut for their adapters."""
-    texts = [each.left for each in positives] + [each.right for each in positives]
-    rows: dict[int, Row] = {}
-    for name in {text.adapter for text in texts}:
-        places = [place for place, text in enumerate(texts) if text.adapter == name]
-        found = encoder.backbone.tokenize(
-            [texts[place].text for place in places], recipe.adapters[name].max_tokens
-        )
-        for place, ids in zip(places, found, strict=True):
-            rows[place] = Row(ids, name)
-    return [rows[place] for place in range(len(texts))]
+def _own_share(
+    draw: Callable[[int, int], Sequence[Positive]],
+) -> Callable[[int, int], Sequence[Positive]]:
+    """Of a batch what this process trains on: all of them together have the whole, in order, but
+    for a rest that cannot be parted evenly."""
+
+    def share(number: int, size: int) -> Sequence[Positive]:
+        everything = draw(number, size)
+        count = len(everything) // processes()
+        return everything[place() * count : (place() + 1) * count]
+
+    return share
 
 
-def _anchored(
-    encoder: Encoder,
-    anchors: Batch | None,
-    objective: Callable[[Tensor, Tensor], Tensor],
-    weight: float,
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """`objective`, and the left vectors' distance from where the plain backbone puts them."""
-    if anchors is None:
-        return objective
-    with torch.no_grad():
-        plain = encoder.embed(anchors)
+def _validation(
+    encoder: Encoder, recipe: Recipe, plan: ContrastiveRecipe, data: Data, total: Total
+) -> Validation | None:
+    """How what is held out is measured: texts by `info_nce` and retrieval, whatever the stage
+    minimises; the words of a word adapter by theirs."""
+    if recipe.validation is None:
+        return None
+    words = total.words
+    if isinstance(plan, AdapterRecipe) and plan.granularity is Granularity.WORD and words:
+        measured = {each: words.batch(found) for each, found in data.held_out.items()}
+        measure_words = words.measure
 
-    def anchored(left: Tensor, right: Tensor) -> Tensor:
-        distance = 1 - cosine_similarity(left, plain, dim=-1).mean()
-        return objective(left, right) + weight * distance
+        def validate() -> Metrics:
+            return averaged({each: measure_words(batch) for each, batch in measured.items()})
 
-    return anchored
+    else:
+        held_out = {
+            each: encoder.batch(tokenized(encoder.backbone, recipe, sides(positives)))
+            for each, positives in data.held_out.items()
+        }
+        prefixes = recipe.matryoshka_dimensions
+        loss = partial(info_nce, temperature=plan.temperature, direction=plan.direction)
 
+        def objective(left: Tensor, right: Tensor) -> Tensor:
+            return matryoshka(loss, left, right, prefixes)
 
-def _backward(
-    encoder: Encoder,
-    batch: Batch,
-    objective: Callable[[Tensor, Tensor], Tensor],
-    plan: ContrastiveRecipe,
-) -> Tensor:
-    """Add this batch's share of the step's gradient to the parameters; return the batch's loss."""
-    place = batch.place.to(encoder.device)
+        def validate() -> Metrics:
+            found = {}
+            with torch.no_grad():
+                for each, batch in held_out.items():
+                    left, right = encoder.embed(batch).chunk(2)
+                    found[each] = measure(left, right, objective, prefixes)
+            return averaged(found)
 
-    def halves(vectors: Tensor) -> Tensor:
-        left, right = vectors[place].chunk(2)
-        return objective(left, right)
-
-    scale = 1 / plan.accumulation_steps
-    if plan.gradient_cache:
-        return cached_backward(encoder.encode, batch.chunks, halves, scale)
-    loss = halves(torch.cat([encoder.encode(chunk) for chunk in batch.chunks]))
-    (loss * scale).backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
+    best = "validation_accuracy" if recipe.validation.keep_best else None
+    return Validation(validate, recipe.validation.every_steps, best)

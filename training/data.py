@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from models.bundle import Granularity
-from training.contrastive import Data, Positive, Text
+from training.augmentation.pairs import Augmented, Batches, open_dictionary
+from training.contrastive import Data
 from training.corpora.overlap import evaluation_texts, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
 from training.corpora.table import Entity
@@ -20,6 +21,8 @@ from training.cross import (
     kind_name,
     load_entities,
 )
+from training.dictionary import Dictionary
+from training.positives import Positive, Text
 from training.recipe import JointRecipe, Recipe
 from training.validation import hold_out
 
@@ -37,7 +40,7 @@ class Corpus:
 class Translations:
     """The pairs of one adapter's granularity."""
 
-    sampler: PairSampler
+    sampler: Batches
     held_out: Sequence[Pair]
     counts: Mapping[str, int]  # pairs by language
 
@@ -49,12 +52,13 @@ class Loader:
         self._recipe, self._corpus = recipe, corpus
 
     def translations(self, adapter: str) -> Translations:
-        """The pairs of an adapter's granularity, without evaluation text and, where entities are
-        held out for the joint stage, without theirs."""
+        """The pairs of an adapter's granularity, for words those of sentences, without evaluation
+        text and, where entities are held out for the joint stage, without theirs."""
         recipe = self._recipe
+        granularity = recipe.adapters[adapter].granularity
         pairs = load_pairs(
             self._corpus.path,
-            recipe.adapters[adapter].granularity,
+            Granularity.SENTENCE if granularity is Granularity.WORD else granularity,
             recipe.languages,
             self._banned,
             frozenset(recipe.excluded_sources),
@@ -68,7 +72,17 @@ class Loader:
                     for language, pool in pairs.items()
                 }
             pairs, held_out = hold_out(pairs, recipe.validation.pairs)
-        sampler = PairSampler(pairs, recipe.language_exponent, recipe.seed, recipe.source_exponent)
+        sampler: Batches = PairSampler(
+            pairs,
+            recipe.language_exponent,
+            recipe.seed,
+            recipe.source_exponent,
+            recipe.batch_languages == "single",
+        )
+        if recipe.augmentation is not None:
+            sampler = Augmented(
+                sampler, recipe.augmentation, self._languages, self._dictionary, recipe.seed
+            )
         return Translations(sampler, held_out, counts)
 
     def crossed(self) -> tuple[CrossSampler, CrossSampler | None]:
@@ -82,6 +96,15 @@ class Loader:
 
         train, held = self._entities
         return sampler(train), sampler(held) if held else None
+
+    @property
+    def _languages(self) -> tuple[str, ...]:
+        return ANCHOR, *self._recipe.languages
+
+    @cached_property
+    def _dictionary(self) -> Dictionary | None:
+        plan = self._recipe.augmentation
+        return None if plan is None else open_dictionary(plan, self._languages)
 
     @cached_property
     def _banned(self) -> frozenset[bytes]:
@@ -97,7 +120,7 @@ class Loader:
         entities = load_entities(
             self._corpus.path,
             recipe.by_granularity,
-            (ANCHOR, *recipe.languages),
+            self._languages,
             self._banned,
             frozenset(recipe.excluded_sources),
             recipe.joint is None or recipe.joint.excerpts,
@@ -164,11 +187,12 @@ def _joint(recipe: Recipe) -> JointRecipe:
 
 
 def _translation(pair: Pair, adapter: str) -> Positive:
-    return Positive(Text(pair.english, adapter), Text(pair.other, adapter))
+    return Positive(Text(pair.english, adapter, ANCHOR), Text(pair.other, adapter, pair.language))
 
 
 def _crossed(pair: CrossPair, recipe: Recipe) -> Positive:
     finer, coarser = (
-        Text(row.text, recipe.by_granularity[Granularity(row.granularity)]) for row in pair
+        Text(row.text, recipe.by_granularity[Granularity(row.granularity)], row.language)
+        for row in pair
     )
     return Positive(finer, coarser)

@@ -48,6 +48,8 @@ class Encoder:
     # Padded tokens that one forward pass may hold.
     chunk_tokens: int
     bfloat16: bool
+    # Whether adapters were attached to the backbone; a teacher has none.
+    adapted: bool = True
 
     def batch(self, rows: Sequence[Row]) -> Batch:
         """Chunks of one adapter and like length, so that little is computed on padding."""
@@ -67,12 +69,22 @@ class Encoder:
 
     def encode(self, chunk: Chunk) -> Tensor:
         """Pooled vectors of one chunk, float32 (rows, dim), each through its adapter."""
-        _activate(self.backbone, chunk.adapter)
+        states = self.states(chunk)
+        return masked_mean(states, chunk.mask.to(self.device, non_blocking=True))
+
+    def states(self, chunk: Chunk) -> Tensor:
+        """Token states of one chunk, float32 (rows, tokens, dim), each row through its adapter."""
+        if self.adapted:
+            _activate(self.backbone, chunk.adapter)
         ids = chunk.ids.to(self.device, non_blocking=True)
         mask = chunk.mask.to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self.autocast():
             states = self.backbone.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return masked_mean(states.float(), mask)
+        return states.float()  # type: ignore[no-any-return]
+
+    def autocast(self) -> torch.autocast:
+        """The precision in which the model computes."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def embed(self, batch: Batch) -> Tensor:
         """Pooled vectors, float32 (texts, dim), in the texts' order."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.bundle import Granularity
 from training.corpora.rows import Row
+from training.corpora.scripts import is_unspaced
 
 _CUTS_PER_DRAW = 8
 # A phrase begins and ends with words that stand in at most this share of the language's paragraphs,
@@ -21,8 +22,6 @@ _PHRASE_WORDS = 3
 _SENTENCE_CHARACTERS = 12
 # The end of a sentence: marks that also occur inside one need a space after them.
 _SENTENCE_END = re.compile(r"(?<=[。！？।॥።۔])\s*|(?<=[.!?؟…])[\"'»”’)]*\s+")
-# Thai, Lao, Myanmar, Khmer, kana and Han put no spaces between words.
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _TOKEN = re.compile(r"\S+")
 # Inside a word; everywhere else they part words. Marks and joiners belong to letters: without
 # them, the words of Indic scripts and of Persian would fall apart.
@@ -82,7 +81,7 @@ def _phrase(text: str, words: Sequence[slice], rng: np.random.Generator) -> str 
     chosen = words[first : first + count]
     gaps = [text[before.stop : after.start] for before, after in pairwise(chosen)]
     phrase = text[chosen[0].start : chosen[-1].stop]
-    if len(chosen) < count or any(gap != " " for gap in gaps) or _UNSPACED.search(phrase):
+    if len(chosen) < count or any(gap != " " for gap in gaps) or is_unspaced(phrase):
         return None
     return phrase
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from models.bundle import Pooling, Precision, write
+from models.bundle import TEXT_GRANULARITIES, Pooling, Precision, write
 from training import adapters
 from training.backbone import Backbone, masked_mean
 from training.corpora.sampling import load_pairs
@@ -27,6 +26,7 @@ from training.errors import TrainingError
 from training.evaluation.comparable import comparable
 from training.evaluation.scores import Scores
 from training.evaluation.table import as_markdown
+from training.parity import parity
 from training.recipe import Recipe
 from training.run import RUN_FILE, read_run
 from training.trainer import fingerprint, finished_adapter
@@ -74,13 +74,13 @@ def export(
     """Write the bundle of a finished run to `target` and return the parity error.
 
     `texts` holds real texts by language. The graph must agree with the AdapterHub model on all of
-    them, through every adapter, in mixed batches and at every padding: the largest absolute
-    difference of an embedding may be `PARITY_LIMIT`. Raises TrainingError, and writes nothing,
+    them, through every adapter, in mixed batches and at every padding: the largest difference
+    (`parity`) may be `PARITY_LIMIT`. Raises TrainingError, and writes nothing,
     where it is more, or where an adapter of the run is not finished.
     """
     record = read_run(run)
     recipe = Recipe.model_validate(record["recipe"])
-    names = list(recipe.adapters)
+    names = list(recipe.served)
     for name in names:
         if not finished_adapter(run, name).exists():
             raise TrainingError(f"{run}: adapter {name} is not finished; train on, then export")
@@ -89,7 +89,7 @@ def export(
     encoder = StackedEncoder(stacked.model, adapters.stack(stacked.model, names)).eval()
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / GRAPH_NAME
-        _write_graph(encoder, stacked, len(names), graph, recipe.half_weights)
+        write_graph(encoder, stacked, len(names), graph, recipe.half_weights)
         error = parity(graph, reference, recipe, texts)
         if error > PARITY_LIMIT:
             raise TrainingError(
@@ -105,51 +105,6 @@ def export(
     return error
 
 
-def parity(
-    graph: Path, reference: Backbone, recipe: Recipe, texts: Mapping[str, Sequence[str]]
-) -> float:
-    """The largest absolute difference between the graph's embeddings and the AdapterHub model's.
-
-    The reference encodes each text alone, without padding, through one adapter. The graph sees
-    the same texts (a) in batches of one adapter, (b) in batches whose rows take the adapters in
-    turn, both padded to the longest, and (c) one text with every amount of padding up to the
-    longest input of the adapter.
-    """
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    names = list(recipe.adapters)
-    everything = [text for pool in texts.values() for text in pool]
-    worst = 0.0
-    expected: dict[str, np.ndarray[Any, Any]] = {}
-    rows: dict[str, list[list[int]]] = {}
-    for name in names:
-        adapters.select(reference.model, name)
-        rows[name] = reference.tokenize(everything, recipe.adapters[name].max_tokens)
-        with torch.no_grad():
-            expected[name] = np.concatenate([_embed_alone(reference, row) for row in rows[name]])
-
-    def difference(batch: Sequence[tuple[str, int]], width: int | None = None) -> float:
-        ids, mask = reference.pad([rows[name][index] for name, index in batch], width)
-        adapter_ids = np.array([names.index(name) for name, _ in batch], dtype=np.int64)
-        feed = {
-            "input_ids": ids.numpy(),
-            "attention_mask": mask.numpy(),
-            "adapter_ids": adapter_ids,
-        }
-        (actual,) = session.run(["embedding"], feed)
-        wanted = np.stack([expected[name][index] for name, index in batch])
-        return float(np.abs(actual - wanted).max())
-
-    turns = [names[index % len(names)] for index in range(len(everything))]
-    mixed = list(zip(turns, range(len(everything)), strict=True))
-    for batch in [*([(name, i) for i in range(len(everything))] for name in names), mixed]:
-        for start in range(0, len(batch), 16):
-            worst = max(worst, difference(batch[start : start + 16]))
-    for name in names:
-        for width in range(len(rows[name][0]), recipe.adapters[name].max_tokens + 1):
-            worst = max(worst, difference([(name, 0)], width))
-    return worst
-
-
 def parity_sample(
     run: Path, corpus: Path, languages: int = 10, total: int = 200
 ) -> dict[str, list[str]]:
@@ -160,7 +115,7 @@ def parity_sample(
     """
     recipe = Recipe.model_validate(read_run(run)["recipe"])
     pools: dict[str, list[str]] = {}
-    for granularity in {plan.granularity for plan in recipe.adapters.values()}:
+    for granularity in recipe.by_granularity:
         for language, pairs in load_pairs(
             corpus, granularity, recipe.languages, frozenset()
         ).items():
@@ -187,23 +142,17 @@ def trained(recipe: Recipe, run: Path) -> Backbone:
     backbone = Backbone.open(recipe.backbone, recipe.half_weights, attention="eager")
     if fingerprint(backbone) != read_run(run)["backbone_sha256"]:
         raise TrainingError(f"{recipe.backbone} is not the backbone that {run} was trained on")
-    adapters.attach(backbone.model, list(recipe.adapters), recipe.reduction_factor)
-    for name in recipe.adapters:
+    adapters.attach_kinds(backbone.model, recipe.kinds)
+    for name in recipe.served:
         adapters.load_weights(backbone.model, name, adapters.load(finished_adapter(run, name)))
     backbone.model.eval()
     return backbone
 
 
-def _embed_alone(backbone: Backbone, row: Sequence[int]) -> np.ndarray[Any, Any]:
-    ids, mask = backbone.pad([row])
-    states = backbone.model(input_ids=ids, attention_mask=mask).last_hidden_state
-    vector: np.ndarray[Any, Any] = normalize(masked_mean(states, mask), dim=-1).numpy()
-    return vector
-
-
-def _write_graph(
+def write_graph(
     encoder: StackedEncoder, backbone: Backbone, adapter_count: int, file: Path, half: bool
 ) -> None:
+    """Write the ONNX graph of `encoder` to `file`; `half` as in `store_in_half`."""
     rows = backbone.tokenize(["one text", "another, rather longer, text"], 16)
     ids, mask = backbone.pad(rows)
     adapter_ids = torch.arange(len(rows)) % adapter_count
@@ -263,8 +212,9 @@ def _manifest(
 ) -> dict[str, Any]:
     scores = _scores(identity)
     routing: dict[str, str] = {}
-    for name, plan in recipe.adapters.items():
-        routing.setdefault(str(plan.granularity), name)
+    for name, plan in recipe.served.items():
+        if plan.granularity in TEXT_GRANULARITIES:
+            routing.setdefault(str(plan.granularity), name)
     provenance = {
         "backbone": {
             "source": recipe.backbone,
@@ -291,7 +241,7 @@ def _manifest(
                 "row": row,
                 "max_tokens": plan.max_tokens,
             }
-            for row, (name, plan) in enumerate(recipe.adapters.items())
+            for row, (name, plan) in enumerate(recipe.served.items())
         ],
         "routing": routing,
         # Each adapter may learn a space of its own: only a measurement says that two share one.

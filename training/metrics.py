@@ -93,7 +93,7 @@ def plot(history: Sequence[Metrics], title: str) -> Figure:
         for place, name in enumerate(curves):
             _curve(axes, history, name, f"C{place}")
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="upper right")  # the best place takes long to find
     figure.suptitle(title)
     axes.set_xlabel("step")
     return figure

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +23,9 @@ class RecipeValue(BaseModel):
 class RecipeFile(RecipeValue):
     """A whole recipe, which stands in a file of its own."""
 
+    # What messages call such a file.
+    called: ClassVar[str] = "recipe"
+
     @classmethod
     def read(cls, file: Path, **overrides: object) -> Self:
         """Read a recipe from TOML; values of `overrides` that are not None replace its own.
@@ -31,13 +35,21 @@ class RecipeFile(RecipeValue):
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise TrainingError(f"recipe {file} cannot be read: {error}") from None
+            raise TrainingError(f"{cls.called} {file} cannot be read: {error}") from None
         values |= {key: value for key, value in overrides.items() if value is not None}
+        return cls.of(values, f"{cls.called} {file}")
+
+    @classmethod
+    def of(cls, values: Mapping[str, object], where: str) -> Self:
+        """A recipe of values as TOML gives them; `where` they stand is said of wrong ones.
+
+        Raises TrainingError, with one line per wrong field.
+        """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}"
+                f"{'.'.join(map(str, fault['loc'])) or cls.called}: {fault['msg']}"
                 for fault in error.errors()
             )
-            raise TrainingError(f"recipe {file}: {faults}") from None
+            raise TrainingError(f"{where}: {faults}") from None

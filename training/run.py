@@ -36,7 +36,8 @@ from pydantic import BaseModel, ValidationError
 
 from training.errors import TrainingError
 from training.files import replace
-from training.stage import Stage, train_stage
+from training.processes import is_first, wait
+from training.stage import Stage, follow_stage, train_stage
 
 RUN_FILE = "run.json"
 _BLOCK = 1 << 20
@@ -44,9 +45,11 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder that this process holds."""
+    """A run folder that this process holds; of several that train together, the first does."""
 
     folder: Path
+    # Whether the first process holds it: this one takes part in stages and writes nothing.
+    follows: bool = False
 
     @classmethod
     @contextmanager
@@ -60,6 +63,10 @@ class Run:
         did not record are recorded now. Raises TrainingError where another process holds the
         folder, or where another recipe or input made it.
         """
+        if not is_first():
+            wait()
+            yield cls(folder, follows=True)
+            return
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as lock:
             try:
@@ -77,10 +84,13 @@ class Run:
                 )
             sessions = [*known.get("sessions", []), _session(device)]
             run.record({**wanted, "versions": _versions(), **known, "sessions": sessions})
+            wait()
             yield run
 
     def record(self, values: Mapping[str, object]) -> None:
         """Add `values` to what `run.json` holds."""
+        if self.follows:
+            return
         file = self.folder / RUN_FILE
         record = {**(read_run(self.folder) if file.exists() else {}), **values}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
@@ -95,7 +105,12 @@ class Run:
 
         Raises TrainingError where its loss is no number, and Stopped where a signal stops it.
         """
+        if self.follows:
+            follow_stage(stage, self.folder / stage.name)
+            wait()
+            return
         cost = train_stage(stage, self.folder / stage.name)
+        wait()
         done = read_run(self.folder).get("stages", {})
         self.record({"stages": {**done, stage.name: cost}})
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from training.errors import TrainingError
 from training.files import replace
 from training.metrics import Metrics, MetricsLog
+from training.processes import anyone
 
 CHECKPOINT_EVERY_S = 30.0
 LOG_EVERY_STEPS = 10
@@ -99,12 +100,8 @@ def train_stage(stage: Stage, folder: Path) -> dict[str, float]:
         texts, session_started_at = 0.0, seconds()
         for step in range(first, stage.steps):
             validation = _validate(stage, step, best)
-            torch.manual_seed(_step_seed(stage.seed, step))
-            metrics = dict(stage.step(step))
-            if not math.isfinite(loss := metrics["loss"]):
-                raise TrainingError(
-                    f"{stage.name}: the loss is {loss} at step {step}; lower the rate"
-                )
+            metrics = _step(stage, step)
+            loss = metrics["loss"]
             texts += metrics.pop("texts", 0.0)
             metrics["texts_per_s"] = texts / (seconds() - session_started_at)
             speed = f", {metrics['texts_per_s']:.0f} texts/s" if texts else ""
@@ -114,16 +111,14 @@ def train_stage(stage: Stage, folder: Path) -> dict[str, float]:
                 log.write({"step": step, **metrics, **validation})
             # A large state is saved less often, so that saving never costs a twentieth.
             due = seconds() - saved_at > CHECKPOINT_EVERY_S + 20 * saving_took
-            if stop or due:
+            ends = anyone(bool(stop))
+            if ends or due:
                 began = seconds()
                 _save(stage, folder / CHECKPOINT, step + 1, began - started_at)
                 saved_at = seconds()
                 saving_took = saved_at - began
-            if stop:
-                raise Stopped(
-                    f"{stage.name} stopped after step {step + 1} of {stage.steps} and is saved; "
-                    "the same command goes on from there"
-                )
+            if ends:
+                raise _stopped(stage, step)
         if last := _validate(stage, stage.steps, best):
             log.write({"step": stage.steps, **last})
     cost = {"steps": stage.steps, "seconds": round(seconds() - started_at, 1)}
@@ -133,6 +128,35 @@ def train_stage(stage: Stage, folder: Path) -> dict[str, float]:
     for file in (CHECKPOINT, BEST):
         (folder / file).unlink(missing_ok=True)
     return cost
+
+
+def follow_stage(stage: Stage, folder: Path) -> None:
+    """Take part in the steps of a stage that another process trains in `folder`, from the same
+    checkpoint, and write nothing.
+
+    Raises what `train_stage` raises, at the same step.
+    """
+    first, _ = _restore(stage, folder)
+    with _signals() as stop:
+        for step in range(first, stage.steps):
+            _step(stage, step)
+            if anyone(bool(stop)):
+                raise _stopped(stage, step)
+
+
+def _step(stage: Stage, step: int) -> dict[str, float]:
+    torch.manual_seed(_step_seed(stage.seed, step))
+    metrics = dict(stage.step(step))
+    if not math.isfinite(loss := metrics["loss"]):
+        raise TrainingError(f"{stage.name}: the loss is {loss} at step {step}; lower the rate")
+    return metrics
+
+
+def _stopped(stage: Stage, step: int) -> Stopped:
+    return Stopped(
+        f"{stage.name} stopped after step {step + 1} of {stage.steps} and is saved; "
+        "the same command goes on from there"
+    )
 
 
 class _Best:

@@ -1,5 +1,11 @@
-"""End-to-end tests train on the tiny encoder and corpus."""
+"""End-to-end tests train on the tiny encoders and corpus."""
 
-from tests.tiny_training import bert_folder, corpus, corpus_folder, evaluation_folder
+from tests.tiny_training import (
+    bert_folder,
+    corpus,
+    corpus_folder,
+    evaluation_folder,
+    student_folder,
+)
 
-__all__ = ["bert_folder", "corpus", "corpus_folder", "evaluation_folder"]
+__all__ = ["bert_folder", "corpus", "corpus_folder", "evaluation_folder", "student_folder"]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from starlette.testclient import TestClient
 
 from service.app import create_app
@@ -17,6 +16,7 @@ from tests.tiny_training import LANGUAGES, sentence
 from training import adapters, export
 from training.backbone import Backbone
 from training.export import Identity, parity_sample
+from training.parity import encode_alone
 from training.recipe import Recipe
 from training.trainer import Corpus, train
 
@@ -83,6 +83,5 @@ def test_a_mixed_request_gives_each_text_the_vector_that_it_has_alone_in_torch(
 def _by_torch(reference: Backbone, adapter: str, text: str) -> np.ndarray:
     adapters.select(reference.model, adapter)
     (row,) = reference.tokenize([text], 60)
-    with torch.no_grad():
-        vector: np.ndarray = export._embed_alone(reference, row)[0]
+    vector, _ = encode_alone(reference, row)
     return vector

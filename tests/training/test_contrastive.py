@@ -7,11 +7,12 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from tests.tiny_training import sentence
-from training import adapters, contrastive
+from training import adapters
 from training.backbone import Backbone, masked_mean
 from training.contrastive import learning_rate
-from training.embedding import Batch, Encoder
 from training.recipe import AdapterRecipe, Recipe
+from training.terms.vectors import Anchor
+from training.terms.views import View
 from training.trainer import Corpus, finished_adapter, train
 
 PLAN = AdapterRecipe.model_validate(
@@ -70,15 +71,7 @@ def test_an_anchor_keeps_the_left_texts_where_the_backbone_puts_them(
     assert kept[20.0] > kept[0.0] + 0.05
 
 
-def test_the_anchor_is_the_weighted_mean_distance(
-    student_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backbone = Backbone.open(str(student_folder), half_weights=False)
-    encoder = Encoder(backbone, torch.device("cpu"), 64, bfloat16=False)
+def test_the_anchor_is_the_mean_distance() -> None:
     plain, left = torch.eye(3), torch.tensor([[1.0, 0, 0], [0, 0.6, 0.8], [1.0, 0, 0]])
-    monkeypatch.setattr(Encoder, "embed", lambda self, batch: plain)
-    batch = Batch([], torch.arange(3))
-    loss = contrastive._anchored(encoder, batch, lambda a, b: torch.tensor(5.0), 2.0)
-    assert float(loss(left, left)) == pytest.approx(5 + 2 * (1 - (1 + 0.6 + 0) / 3))
-    plainly = contrastive._anchored(encoder, None, lambda a, b: torch.tensor(5.0), 2.0)
-    assert float(plainly(left, left)) == 5
+    loss = Anchor().loss(left, torch.rand(3, 3), {View.PLAIN_LEFT: plain})
+    assert float(loss) == pytest.approx(1 - (1 + 0.6 + 0) / 3)

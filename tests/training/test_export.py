@@ -15,6 +15,7 @@ from training import adapters, export
 from training.errors import TrainingError
 from training.evaluation.embedder import Embedder
 from training.export import Identity, parity_sample, store_in_half
+from training.parity import encode_alone
 from training.recipe import Recipe
 from training.trainer import Corpus, train
 
@@ -165,6 +166,27 @@ def test_a_pooling_that_counts_padding_fails_the_export(
         export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
 
 
+def test_token_states_that_differ_fail_the_export(
+    run: Path,
+    corpus_folder: Path,
+    identity: Identity,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = export.StackedEncoder.forward
+
+    def slightly_off(
+        self: export.StackedEncoder, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        embedding, tokens = honest(self, ids, mask, rows)
+        return embedding, tokens * (1 + 1e-3 * rows[:, None, None])
+
+    monkeypatch.setattr(export.StackedEncoder, "forward", slightly_off)
+    with pytest.raises(TrainingError, match="off by"):
+        export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder))
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_evaluator_sees_each_adapter_and_the_plain_backbone(
     run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
 ) -> None:
@@ -175,9 +197,8 @@ def test_the_evaluator_sees_each_adapter_and_the_plain_backbone(
     reference = export.trained(recipe, run)
     for name in (None, "phrase", "sentence", "paragraph"):
         adapters.select(reference.model, name)
-        with torch.no_grad():
-            rows = reference.tokenize(texts, 48)
-            expected = np.concatenate([export._embed_alone(reference, row) for row in rows])
+        rows = reference.tokenize(texts, 48)
+        expected = np.stack([encode_alone(reference, row)[0] for row in rows])
         np.testing.assert_allclose(embedder.embed(texts, name), expected, atol=1e-5)
 
 

@@ -12,7 +12,7 @@ from training import adapters
 from training.backbone import Backbone
 from training.embedding import Batch, Encoder, Row
 from training.gradcache import cached_backward
-from training.objectives import Direction, info_nce
+from training.objectives.contrastive import Direction, info_nce
 
 TEXTS = [f"{first} {second}" for first in ("red", "old", "Haus", "pont") for second in range(8)]
 

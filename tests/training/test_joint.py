@@ -8,11 +8,11 @@ import torch
 from tests.tiny_training import LANGUAGES, RecipeWriter
 from training import adapters, data
 from training.backbone import Backbone
-from training.contrastive import Positive
 from training.data import Corpus, Loader, joint_data
 from training.errors import TrainingError
 from training.export import Identity, export
 from training.metrics import read_metrics
+from training.positives import Positive
 from training.recipe import Recipe
 from training.run import read_run
 from training.trainer import finished_adapter, train

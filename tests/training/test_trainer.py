@@ -14,15 +14,16 @@ import torch
 
 from models.bundle import Granularity
 from tests.tiny_training import RecipeWriter
-from training import adapters, contrastive, data, validation
+from training import adapters, data, validation
 from training.backbone import Backbone, masked_mean
 from training.corpora.overlap import evaluation_texts, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
 from training.corpora.tsv import Pair
 from training.errors import TrainingError
-from training.objectives import info_nce
+from training.objectives.contrastive import info_nce
 from training.recipe import Recipe
 from training.run import read_run
+from training.terms import vectors
 from training.trainer import Corpus, finished_adapter, train
 
 
@@ -140,7 +141,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        contrastive, "info_nce", lambda *args, **plan: info_nce(*args, **plan) * math.nan
+        vectors, "info_nce", lambda *args, **plan: info_nce(*args, **plan) * math.nan
     )
     with pytest.raises(TrainingError, match="the loss is nan at step 0"):
         train(
@@ -168,7 +169,7 @@ def test_an_adapter_longer_than_the_backbone_is_refused(
         ("steps = 6", "steps = 0", "adapters.phrase.steps"),
         ('["de"', '["en"', "without en, which all pair with"),
         ("half_weights", "halve_weights", "halve_weights: Extra inputs"),
-        ('granularity = "phrase"', 'granularity = "word"', "granularity word has no pairs"),
+        ('granularity = "phrase"', 'granularity = "text"', "'phrase', 'sentence', 'paragraph'"),
         ("temperature = 0.05", 'start_from = "paragraph"', "which is not trained before"),
         ("steps = 6", "steps = ", "cannot be read"),
     ],

@@ -152,7 +152,7 @@ class EntityCleaner:
                 reason = Reason.REPEATED
             elif limit is not None and anchor is not None and _is_copy(row, anchor):
                 reason = Reason.UNTRANSLATED
-            elif limit is not None and _ratio(profile(row.text).weight, usual) > limit:
+            elif limit is not None and length_ratio(profile(row.text).weight, usual) > limit:
                 reason = Reason.RATIO
             elif anchor is None:
                 # The anchor falls with its translations, for their sake only does it stand.
@@ -190,8 +190,9 @@ def _order(row: Row) -> tuple[int, bool, str]:
     return _GRANULARITY_ORDER[row.granularity], row.language != ANCHOR, row.language
 
 
-def _ratio(a: float, b: float) -> float:
-    return (max(a, b) + RATIO_GRACE) / (min(a, b) + RATIO_GRACE)
+def length_ratio(one: float, other: float) -> float:
+    """How many times longer the longer of two texts is, by their weights, as `RATIOS` bounds it."""
+    return (max(one, other) + RATIO_GRACE) / (min(one, other) + RATIO_GRACE)
 
 
 def _pair_mark(anchor: Row, row: Row) -> bytes:

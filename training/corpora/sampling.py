@@ -27,13 +27,16 @@ class PairSampler:
 
     A language is drawn with probability proportional to (its pairs) ** exponent, and within it a
     source with probability proportional to (the source's pairs in it) ** source_exponent: 1
-    follows the data, 0 treats all alike. Exponents are reciprocal temperatures.
+    follows the data, 0 treats all alike. Exponents are reciprocal temperatures. With
+    `single_language` a batch holds one language, drawn anew for each batch by the same
+    probabilities; else every pair's language is drawn by itself.
     """
 
     pairs: Mapping[str, Sequence[Pair]]
     exponent: float
     seed: int
     source_exponent: float = 1.0
+    single_language: bool = False
     _pools: tuple[Sequence[Pair], ...] = field(init=False, repr=False, compare=False)
     _probabilities: FloatVector = field(init=False, repr=False, compare=False)
 
@@ -54,7 +57,7 @@ class PairSampler:
         draws = size * _DRAWS_PER_PAIR
         chosen: list[Pair] = []
         seen: set[str] = set()
-        for index in rng.choice(len(self._pools), draws, p=self._probabilities):
+        for index in rng.choice(len(self._pools), draws, p=self._batch_probabilities(rng)):
             pool = self._pools[index]
             pair = pool[int(rng.integers(len(pool)))]
             twins = {pair.english.casefold(), pair.other.casefold()}
@@ -63,10 +66,22 @@ class PairSampler:
                 chosen.append(pair)
                 if len(chosen) == size:
                     return chosen
+        of = f" of {chosen[0].language}" if self.single_language else ""
         raise TrainingError(
-            f"a batch of {size} pairs needs more distinct texts than the corpora hold: "
+            f"a batch of {size} pairs{of} needs more distinct texts than the corpora hold: "
             f"use a batch of at most {len(chosen)} pairs"
         )
+
+    def _batch_probabilities(self, rng: np.random.Generator) -> FloatVector:
+        """How likely a draw of one batch falls on each pool."""
+        if not self.single_language:
+            return self._probabilities
+        # A pool drawn by its share is of a language drawn by the language's.
+        drawn = self._pools[int(rng.choice(len(self._pools), p=self._probabilities))]
+        own = np.array([pool[0].language == drawn[0].language for pool in self._pools])
+        shares = np.where(own, self._probabilities, 0.0)
+        probabilities: FloatVector = shares / shares.sum()
+        return probabilities
 
     def _draws(self) -> tuple[list[Sequence[Pair]], FloatVector]:
         """What a draw may fall on, sorted by name, and how likely each is."""

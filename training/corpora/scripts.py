@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,6 +97,15 @@ _SCRIPT_TAGS = {
     "Hant": "CJK BOPOMOFO",
     "Hans": "CJK BOPOMOFO",
 }
+
+
+# Thai, Lao, Myanmar, Khmer, kana and Han.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether some of it is in a script that puts no spaces between words."""
+    return _UNSPACED.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

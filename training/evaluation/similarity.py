@@ -19,7 +19,7 @@ Flags = NDArray[np.bool_]
 # Cosines held at a time: 16 MiB of float32.
 _TILE_CELLS = 1 << 22
 # Below this a mean of cosines is no denominator.
-_LEAST_MEAN = 1e-6
+LEAST_MEAN = 1e-6
 NEIGHBOURS = 4
 
 
@@ -58,7 +58,7 @@ def _margin_tiles(queries: Vectors, targets: Vectors, k: int) -> Iterator[tuple[
     last = max(0, len(targets) - k)
     for block, cosines in tiles(queries, targets):
         near = cosines >= np.partition(cosines, last, axis=1)[:, [last]]
-        scale = np.maximum(own[block, None] + other, np.float32(_LEAST_MEAN))
+        scale = np.maximum(own[block, None] + other, np.float32(LEAST_MEAN))
         yield block, np.where(near, cosines / scale, np.float32(-np.inf))
 
 
@@ -101,16 +101,23 @@ def mine(sources: Vectors, targets: Vectors, k: int = NEIGHBOURS) -> Mined:
         best = margins.argmax(axis=1)
         for row, source in enumerate(best):
             proposed.append((float(margins[row, source]), int(source), block.start + row))
-    free_sources, free_targets = set(range(len(sources))), set(range(len(targets)))
+    pairs = np.array([each[1:] for each in proposed], dtype=np.int64).reshape(-1, 2)
+    scores = np.array([each[0] for each in proposed], dtype=np.float32)
+    return one_to_one(pairs[:, 0], pairs[:, 1], scores)
+
+
+def one_to_one(sources: Indices, targets: Indices, margins: NDArray[np.float32]) -> Mined:
+    """Take proposals from the best margin down while both texts are free: each (n,). Of equal
+    margins the first source goes first, then the first target."""
     taken = []
-    for margin, source, target in sorted(proposed, key=lambda each: (-each[0], *each[1:])):
+    free_sources, free_targets = set(sources.tolist()), set(targets.tolist())
+    for place in np.lexsort((targets, sources, -margins)).tolist():
+        source, target = int(sources[place]), int(targets[place])
         if source in free_sources and target in free_targets:
             free_sources.remove(source)
             free_targets.remove(target)
-            taken.append((source, target, margin))
-    pairs = np.array([each[:2] for each in taken], dtype=np.int64).reshape(-1, 2)
-    scores = np.array([each[2] for each in taken], dtype=np.float32)
-    return Mined(pairs[:, 0], pairs[:, 1], scores)
+            taken.append(place)
+    return Mined(sources[taken], targets[taken], margins[taken])
 
 
 def is_strictly_best(one: Vectors, other: Vectors) -> Flags:

@@ -32,7 +32,7 @@ def further_figures(scores: Scores) -> str:
         for name, figure in task.figures.items()
         if (over, name) != (task.headline, task.main)
     ]
-    return _grid(["task", "figure", "over", *scores.systems], rows) if rows else ""
+    return grid(["task", "figure", "over", *scores.systems], rows) if rows else ""
 
 
 def routing_gain(task: TaskScores) -> str | None:
@@ -77,7 +77,7 @@ def _by_system(table: Table) -> str:
         cells = [f"**{v}**" if (v := shown.get(s, "")) == best else v for s in systems]
         over = next(iter(values.values()))[0]
         rows.append([f"{label}, {over}", *cells])
-    return _grid(["", *(_column(system) for system in systems)], rows)
+    return grid(["", *(_column(system) for system in systems)], rows)
 
 
 def _by_language(table: Table) -> str:
@@ -89,7 +89,7 @@ def _by_language(table: Table) -> str:
         for language in languages
     ]
     labels = [_label(task)[0] for task in row]
-    return f"By language, {_column(system)}\n\n" + _grid(["", *labels], rows)
+    return f"By language, {_column(system)}\n\n" + grid(["", *labels], rows)
 
 
 def _label(name: str) -> tuple[str, bool]:
@@ -125,6 +125,11 @@ def _cells(task: TaskScores, systems: Sequence[str], over: str, figure: str) -> 
     ]
 
 
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; a bar in a cell is escaped."""
+    lines = [_line(head), "|---" * len(head) + "|"]
+    return "\n".join(lines + [_line(row) for row in rows])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

@@ -48,6 +48,32 @@ def test_the_exponent_lifts_the_rare_language(exponent: float, expected: float) 
     assert drawn["de"] / drawn.total() == pytest.approx(expected, abs=0.03)
 
 
+@pytest.mark.parametrize("source_exponent", [1.0, 0.0])
+def test_a_batch_of_a_single_language_is_of_each_in_its_share(source_exponent: float) -> None:
+    pairs = {
+        language: [
+            replace(pair, source="ab"[place % 10 == 0])
+            for place, pair in enumerate(_pairs(language, count))
+        ]
+        for language, count in (("de", 900), ("fr", 100))
+    }
+    sampler = PairSampler(pairs, 0.5, 0, source_exponent, single_language=True)
+    batches = [sampler.batch(step, 8) for step in range(800)]
+    assert all(len({pair.language for pair in batch}) == 1 for batch in batches)
+    assert batches[3] == sampler.batch(3, 8)
+    drawn = Counter(batch[0].language for batch in batches)
+    assert drawn["de"] / drawn.total() == pytest.approx(0.75, abs=0.05)  # 30 : 10
+    sources = Counter(pair.source for batch in batches for pair in batch)
+    expected = 0.9 if source_exponent else 0.5  # a tenth of each language is of the second source
+    assert sources["a"] / sources.total() == pytest.approx(expected, abs=0.03)
+
+
+def test_a_single_language_that_is_too_small_for_a_batch_is_named() -> None:
+    sampler = PairSampler({"sw": _pairs("sw", 5)}, 1, 0, single_language=True)
+    with pytest.raises(TrainingError, match=r"8 pairs of sw needs more .* at most 5 pairs"):
+        sampler.batch(0, 8)
+
+
 def test_translations_of_one_english_text_never_share_a_batch() -> None:
     shared = {
         language: [

@@ -8,32 +8,10 @@ from html import escape
 from pathlib import Path
 
 from training.evaluation.report.comparison import comparison
+from training.evaluation.report.document import document, wide
 from training.evaluation.report.svg import Cell, heat_map
 from training.evaluation.scores import Scores, SystemScores, TaskScores
 from training.evaluation.table import routing_gain, shown_system
-
-_STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --soft: #5b6470;
-  --line: #d8dde3; --heat: #1d5fa8; --worse: #b4541a; --on: #ffffff; --good: #1a7f37;
-  --bad: #b4541a; --other: #9aa4b0; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14181d; --ink: #e4e8ec; --soft: #9aa4b0;
-  --line: #333b44; --heat: #6cb0f5; --worse: #f0a36b; --on: #0d1116; --good: #57c274;
-  --bad: #f0a36b; --other: #5b6470; } }
-body { margin: 2rem auto; max-width: 74rem; padding: 0 1rem; background: var(--paper);
-  color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-p, li { max-width: 46rem; } .soft { color: var(--soft); }
-.wide { overflow-x: auto; } svg { font: 12px system-ui, sans-serif; fill: var(--ink); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { padding: 0.2rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child, th.l, td.l { text-align: left; }
-details { margin: 0.6rem 0; } summary { cursor: pointer; }
-.heat, .bar1 { fill: var(--heat); } .worse { fill: var(--worse); } .bar0 { fill: var(--other); }
-.on { fill: var(--on); } .good { fill: var(--good); color: var(--good); }
-.bad { fill: var(--bad); color: var(--bad); }
-"""
-# Even a page that someone tampered with in the data asks for nothing.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def write_report(scores: Scores, other: Scores | None, file: Path) -> None:
@@ -58,7 +36,7 @@ def page(scores: Scores, other: Scores | None = None) -> str:
         "<p>The headline of each task; the best of each row in bold. "
         "<em>routed</em> sends each text through the adapter of its granularity. Stronger "
         "colour is better; ↓ marks figures of which less is better.</p>",
-        _wide(_matrix(scores)),
+        wide(_matrix(scores)),
         *_mixtures(scores),
         *([comparison(other, scores)] if other is not None else []),
         "<h2>Languages × tasks</h2>",
@@ -68,18 +46,7 @@ def page(scores: Scores, other: Scores | None = None) -> str:
         "<h2>What is measured</h2>",
         _about(scores),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(name)}: evaluation</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
-
-
-def _wide(content: str) -> str:
-    return f'<div class="wide">{content}</div>'
+    return document(f"{name}: evaluation", parts)
 
 
 def _title(task: TaskScores) -> str:
@@ -138,7 +105,7 @@ def _mixtures(scores: Scores) -> list[str]:
         if gain := routing_gain(task):
             parts.append(f"<p>{escape(gain)}.</p>")
         columns = [f"text: {name}" for name in adapters]
-        parts.append(_wide(heat_map(columns, rows, f"{task.title} by query and text adapter")))
+        parts.append(wide(heat_map(columns, rows, f"{task.title} by query and text adapter")))
     return parts
 
 
@@ -152,9 +119,9 @@ def _mixed_cell(task: TaskScores, one: str, other: str, scores: SystemScores) ->
 def _languages(scores: Scores) -> list[str]:
     shown = shown_system(scores.systems)
     parts = [f"<p>Through <em>{escape(shown)}</em>; the others below.</p>"]
-    parts.append(_wide(_language_map(scores, shown)))
+    parts.append(wide(_language_map(scores, shown)))
     parts += [
-        f"<details><summary>{escape(system)}</summary>{_wide(_language_map(scores, system))}"
+        f"<details><summary>{escape(system)}</summary>{wide(_language_map(scores, system))}"
         "</details>"
         for system in scores.systems
         if system != shown
@@ -202,7 +169,7 @@ def _figures(task: TaskScores) -> str:
             )
     return (
         f"<details><summary>{escape(task.title)}</summary>{_pair_maps(task)}"
-        + _wide(
+        + wide(
             f'<table><tr><th>figure</th><th class="l">over</th>{head}</tr>{"".join(rows)}</table>'
         )
         + "</details>"
@@ -236,7 +203,7 @@ def _pair_maps(task: TaskScores) -> str:
         for one in languages
     ]
     label = f"{task.title} by pair of languages, {system}"
-    return f"<p>{escape(label)}</p>" + _wide(heat_map(languages, rows, label))
+    return f"<p>{escape(label)}</p>" + wide(heat_map(languages, rows, label))
 
 
 def _about(scores: Scores) -> str:

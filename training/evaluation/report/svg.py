@@ -42,12 +42,12 @@ def heat_map(
     columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell | None]]], label: str
 ) -> str:
     """A table of coloured cells; None is an empty one. `label` says what it shows."""
-    left = _label_width(name for name, _ in rows)
+    left = label_width(name for name, _ in rows)
     slope = math.radians(_SLOPE_DEGREES)
-    head = 16 + math.sin(slope) * _label_width(columns)
-    width = left + _CELL_PX * len(columns) + math.cos(slope) * _label_width(columns)
+    head = 16 + math.sin(slope) * label_width(columns)
+    width = left + _CELL_PX * len(columns) + math.cos(slope) * label_width(columns)
     height = head + ROW_PX * len(rows) + 4
-    parts = [_open(width, height, label)]
+    parts = [open_svg(width, height, label)]
     for number, name in enumerate(columns):
         x = left + _CELL_PX * number + _CELL_PX / 2
         parts.append(
@@ -82,10 +82,10 @@ def _cell(cell: Cell, x: float, y: float) -> str:
 
 def bars(rows: Sequence[Bar], label: str) -> str:
     """Horizontal bars, as many in a row as it has values, on one scale from 0 to 100."""
-    left, scale = _label_width(row.label for row in rows), 3.6
+    left, scale = label_width(row.label for row in rows), 3.6
     tall = max(len(row.values) for row in rows) * 12 + 8
     width, height = left + 100 * scale + 190, tall * len(rows) + 4
-    parts = [_open(width, height, label)]
+    parts = [open_svg(width, height, label)]
     for number, row in enumerate(rows):
         top = tall * number
         parts.append(
@@ -106,12 +106,14 @@ def bars(rows: Sequence[Bar], label: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _open(width: float, height: float, label: str) -> str:
+def open_svg(width: float, height: float, label: str) -> str:
+    """The opening tag of a picture of so many pixels; `label` says what it shows."""
     return (
         f'<svg role="img" aria-label="{escape(label)}" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}">'
     )
 
 
-def _label_width(names: Iterable[str]) -> float:
+def label_width(names: Iterable[str]) -> float:
+    """Pixels that the longest of some labels takes, about."""
     return 16 + _CHARACTER_PX * max(map(len, names), default=0)

@@ -1,0 +1,1 @@
+"""Mine pairs of translations from monolingual text: texts → vectors → neighbours → pairs."""

@@ -1,0 +1,188 @@
+"""Token alignment: words near their partners in the other text of their pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.corpora.tsv import ANCHOR
+from training.dictionary import Dictionary
+from training.embedding import Batch, Chunk, Row
+from training.metrics import Metrics
+from training.objectives.cosine import cosines
+from training.objectives.tokens import (
+    link_partners,
+    mutual_partners,
+    token_alignment,
+    word_vectors,
+)
+from training.positives import Positive, encoded, sides
+from training.terms.backward import backward
+from training.terms.recipe import Partners
+from training.terms.term import Draw, OwnTerm, Setting
+from training.words import Words, words_of
+
+
+@dataclass(frozen=True, slots=True)
+class WordChunk:
+    """A chunk, and the word of each of its tokens."""
+
+    chunk: Chunk
+    words: Tensor  # int64 (rows, tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class WordBatch:
+    """Pairs of texts in chunks, all left ones first, and their words."""
+
+    chunks: Sequence[WordChunk]
+    place: Tensor  # int64 (texts,)
+    mask: Tensor  # bool (texts, words): where there is a word
+    partners: Tensor | None  # bool (pairs, words, words), where a dictionary says them
+
+
+class TokenAlignment(OwnTerm):
+    """`token_alignment` of the pairs' words (VECO 2.0, Zhang et al., 2023)."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._plan = setting.plan.tokens
+        self._dictionary = None
+        if self._plan.dictionary is not None:
+            languages = (ANCHOR, *setting.recipe.languages)
+            self._dictionary = Dictionary.read(self._plan.dictionary, languages)
+
+    def prepare(self, draw: Draw) -> WordBatch:
+        """The pairs' rows and words."""
+        return self.batch(draw.positives)
+
+    def batch(self, positives: Sequence[Positive]) -> WordBatch:
+        """Pairs tokenized, with their words and, by a dictionary, who are partners."""
+        encoder, recipe = self._setting.encoder, self._setting.recipe
+        texts = sides(positives)
+        encodings = encoded(encoder.backbone, recipe, texts)
+        paired = list(zip(texts, encodings, strict=True))
+        words = [words_of(text.text, encoding) for text, encoding in paired]
+        batch = encoder.batch([Row(encoding.ids, text.adapter) for text, encoding in paired])
+        counts = torch.tensor([len(each.texts) for each in words])
+        mask = torch.arange(max(1, int(counts.max()))) < counts.unsqueeze(1)
+        partners = None
+        if self._dictionary is not None:
+            sided = zip(positives, words[: len(positives)], words[len(positives) :], strict=True)
+            partners = torch.stack(
+                [
+                    link_partners(_links(self._dictionary, *each), mask.shape[1], mask.shape[1])
+                    for each in sided
+                ]
+            )
+        return WordBatch(_with_words(batch, words), batch.place, mask, partners)
+
+    def backward(self, prepared: WordBatch, scale: float) -> Metrics:
+        """`partnered_words` is the share of words that have a partner."""
+        plan, mask = self._plan, prepared.mask.to(self._setting.encoder.device)
+        left_mask, right_mask = mask.chunk(2)
+        known = self._known_partners(prepared)
+        shares: list[float] = []
+
+        def objective(vectors: Tensor) -> Tensor:
+            left, right = vectors.chunk(2)
+            partners = known
+            if partners is None:
+                partners = mutual_partners(left, right, left_mask, right_mask)
+            shares.append(_share(partners, left_mask, right_mask))
+            return token_alignment(left, right, left_mask, right_mask, partners, plan.temperature)
+
+        loss = backward(
+            lambda chunk: self._word_vectors(chunk, mask.shape[1]),
+            prepared.chunks,
+            prepared.place,
+            objective,
+            scale,
+            self._setting.plan.gradient_cache,
+        )
+        return {"loss": loss.item(), "partnered_words": shares[0]}
+
+    def measure(self, held_out: WordBatch) -> Metrics:
+        """How well the words of held-out pairs find their partners: the loss, and as accuracy the
+        share of words whose nearest word of the other text is a partner, among those that have one,
+        mean of both directions. Where partners are the states' own, among all words: the share
+        that are each other's nearest."""
+        with torch.no_grad():
+            left_mask, right_mask = held_out.mask.to(self._setting.encoder.device).chunk(2)
+            left, right = self._embed(held_out, held_out.chunks).chunk(2)
+            partners = self._known_partners(held_out)
+            own = partners is None
+            if partners is None:
+                partners = mutual_partners(left, right, left_mask, right_mask)
+            loss = token_alignment(
+                left, right, left_mask, right_mask, partners, self._plan.temperature
+            )
+            near = cosines(left, right)
+            both = (
+                _accuracy(near, left_mask, right_mask, partners, own),
+                _accuracy(near.mT, right_mask, left_mask, partners.mT, own),
+            )
+            return {"validation_loss": loss.item(), "validation_accuracy": sum(both) / 2}
+
+    def _known_partners(self, batch: WordBatch) -> Tensor | None:
+        """Partners by the dictionary or the plain backbone; None where they are the states' own."""
+        device = self._setting.encoder.device
+        if batch.partners is not None:
+            return batch.partners.to(device)
+        if self._plan.partners is Partners.OWN:
+            return None
+        left_mask, right_mask = batch.mask.to(device).chunk(2)
+        plain = [
+            WordChunk(Chunk(None, each.chunk.ids, each.chunk.mask), each.words)
+            for each in batch.chunks
+        ]
+        with torch.no_grad():
+            left, right = self._embed(batch, plain).chunk(2)
+        return mutual_partners(left, right, left_mask, right_mask)
+
+    def _embed(self, batch: WordBatch, chunks: Sequence[WordChunk]) -> Tensor:
+        """The words' vectors in the texts' order, (texts, words, dim)."""
+        parts = [self._word_vectors(chunk, batch.mask.shape[1]) for chunk in chunks]
+        return torch.cat(parts)[batch.place.to(self._setting.encoder.device)]
+
+    def _word_vectors(self, chunk: WordChunk, count: int) -> Tensor:
+        states = self._setting.encoder.states(chunk.chunk)
+        return word_vectors(states, chunk.words.to(states.device), count)[0]
+
+
+def _links(
+    dictionary: Dictionary, pair: Positive, left: Words, right: Words
+) -> list[tuple[int, int]]:
+    """Which words of a pair are partners by the dictionary, or written alike."""
+    return dictionary.links(left.texts, pair.left.language, right.texts, pair.right.language)
+
+
+def _with_words(batch: Batch, words: Sequence[Words]) -> list[WordChunk]:
+    """The chunks of a batch of texts, with the word of each token."""
+    order = iter(batch.place.argsort().tolist())
+    found = []
+    for chunk in batch.chunks:
+        numbers = torch.full_like(chunk.ids, -1)
+        for row in numbers:
+            own = words[next(order)].of_tokens
+            row[: len(own)] = torch.tensor(own)
+        found.append(WordChunk(chunk, numbers))
+    return found
+
+
+def _share(partners: Tensor, left_mask: Tensor, right_mask: Tensor) -> float:
+    having = partners.any(2).sum() + partners.any(1).sum()
+    return having.item() / max(1, int(left_mask.sum() + right_mask.sum()))
+
+
+def _accuracy(
+    near: Tensor, mask: Tensor, candidates: Tensor, partners: Tensor, of_all: bool
+) -> float:
+    """One direction: the share of words whose nearest candidate is a partner."""
+    nearest = near.masked_fill(~candidates.unsqueeze(1), -torch.inf).argmax(2, keepdim=True)
+    found = partners.gather(2, nearest).squeeze(2)
+    counted = mask if of_all else partners.any(2)
+    return (found & counted).sum().item() / max(1, int(counted.sum()))
