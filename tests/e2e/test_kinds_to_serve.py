@@ -65,7 +65,9 @@ def _give_word(recipe: Recipe, run: Path) -> None:
 @pytest.fixture(scope="module")
 def run(recipe: Recipe, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kinds") / "run"
-    with pytest.raises(TrainingError, match=r"adapter word: one of granularity word learns .*word/adapter\."):
+    with pytest.raises(
+        TrainingError, match=r"adapter word: one of granularity word learns .*word/adapter\."
+    ):
         train(recipe, corpus, folder)
     assert not (folder / "phrase").exists()
     _give_word(recipe, folder)
