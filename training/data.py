@@ -55,10 +55,9 @@ class Loader:
         """The pairs of an adapter's granularity, for words those of sentences, without evaluation
         text and, where entities are held out for the joint stage, without theirs."""
         recipe = self._recipe
-        granularity = recipe.adapters[adapter].granularity
         pairs = load_pairs(
             self._corpus.path,
-            Granularity.SENTENCE if granularity is Granularity.WORD else granularity,
+            recipe.adapters[adapter].pairs,
             recipe.languages,
             self._banned,
             frozenset(recipe.excluded_sources),

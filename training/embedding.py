@@ -38,6 +38,19 @@ class Batch:
     chunks: Sequence[Chunk]
     place: Tensor  # int64 (texts,)
 
+    def of_tokens(self, values: Sequence[Tensor], filler: int) -> list[Tensor]:
+        """What each text's tokens have, int64 (its tokens,) a text, as the chunks hold the tokens:
+        int64 (rows, tokens) a chunk, `filler` on padding."""
+        order = iter(self.place.argsort().tolist())
+        placed = []
+        for chunk in self.chunks:
+            of_chunk = torch.full_like(chunk.ids, filler)
+            for row in of_chunk:
+                own = values[next(order)]
+                row[: len(own)] = own
+            placed.append(of_chunk)
+        return placed
+
 
 @dataclass(frozen=True, slots=True)
 class Encoder:

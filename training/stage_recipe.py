@@ -43,6 +43,11 @@ class AdapterRecipe(ContrastiveRecipe):
     # Another adapter of the recipe whose trained weights this one starts from.
     start_from: Name | None = None
 
+    @property
+    def pairs(self) -> Granularity:
+        """The granularity of the pairs that it learns from: words are learned from sentences."""
+        return Granularity.SENTENCE if self.granularity is Granularity.WORD else self.granularity
+
 
 class AverageRecipe(RecipeValue):
     """An adapter that is not trained: the weighted mean of trained ones, as they are at the end."""

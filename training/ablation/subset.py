@@ -26,9 +26,7 @@ def write_subset(subset: Subset, recipe: Recipe, corpus: Corpus, folder: Path) -
     The choice follows a hash of the texts alone, so it is the same in any order of the corpus, and
     a larger subset holds a smaller one. Pairs of different granularity are not in it.
     """
-    wanted = {plan.granularity for plan in recipe.adapters.values()}
-    if Granularity.WORD in wanted:  # words are learned from sentences
-        wanted.add(Granularity.SENTENCE)
+    wanted = {plan.pairs for plan in recipe.adapters.values()}
     granularities = [each for each in TEXT_GRANULARITIES if each in wanted]
     asked = [subset.pairs, granularities, sorted(recipe.languages), sorted(recipe.excluded_sources)]
     target = folder / hashlib.sha256(repr(asked).encode()).hexdigest()[:12]

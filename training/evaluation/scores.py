@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import TrainingError
+from training.files import replace
 
 FORMAT_VERSION = 1
 
@@ -154,9 +154,7 @@ def as_scores(scores: Scores) -> dict[str, Any]:
 def write_scores(scores: Scores, file: Path) -> None:
     """Write `scores.json`, whole or not at all."""
     text = json.dumps(as_scores(scores), indent=1, ensure_ascii=False) + "\n"
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
+    replace(file, lambda staged: staged.write_text(text, encoding="utf-8"))
 
 
 def read_scores(file: Path) -> Scores:

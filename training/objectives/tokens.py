@@ -1,21 +1,18 @@
 """Token-to-token contrast within a pair of texts (VECO 2.0), over words.
 
-Sub-word states go through `word_vectors`. Who is whose partner is told by a dictionary or an
-aligner, one pair of texts at a time (`dictionary_partners`, `link_partners`; then
-`stack_partners`), or by the vectors (`mutual_partners`). `token_alignment` takes both.
+Sub-word states go through `word_vectors`. Who is whose partner is told by links, those of a
+dictionary (`training.dictionary.Dictionary.links`) or of an aligner, one pair of texts at a time
+(`link_partners`), or by the vectors (`mutual_partners`). `token_alignment` takes both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from training.objectives.cosine import cosines, full_precision
-
-# A word's translations; both sides casefolded.
-Dictionary = Mapping[str, Collection[str]]
 
 
 def word_vectors(states: Tensor, words: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -82,25 +79,6 @@ def _mean_loss(logits: Tensor, candidates: Tensor, partners: Tensor) -> Tensor:
     return losses.sum() / max(1, len(losses))
 
 
-def dictionary(pairs: Iterable[tuple[str, str]]) -> Dictionary:
-    """The translations of each left word of `pairs`, casefolded."""
-    found: dict[str, set[str]] = {}
-    for left, right in pairs:
-        found.setdefault(left.casefold(), set()).add(right.casefold())
-    return found
-
-
-def dictionary_partners(
-    left: Sequence[str], right: Sequence[str], translations: Dictionary
-) -> Tensor:
-    """Which words of two texts are partners, bool (left words, right words): those that the
-    dictionary pairs and those that are written alike, in any case."""
-    columns = [word.casefold() for word in right]
-    wanted = [{word.casefold(), *translations.get(word.casefold(), ())} for word in left]
-    found = [[column in own for column in columns] for own in wanted]
-    return torch.tensor(found, dtype=torch.bool).view(len(left), len(right))
-
-
 def link_partners(links: Iterable[tuple[int, int]], left: int, right: int) -> Tensor:
     """The links of an aligner, (left word, right word), as partners: bool (left, right).
 
@@ -112,16 +90,6 @@ def link_partners(links: Iterable[tuple[int, int]], left: int, right: int) -> Te
             raise ValueError(f"link {i}-{j} points outside of {left} and {right} words")
         found[i, j] = True
     return found
-
-
-def stack_partners(instances: Sequence[Tensor]) -> Tensor:
-    """Partners of several pairs, each bool (a, b), filled up with false: (rows, most a, most b)."""
-    rows = max((each.shape[0] for each in instances), default=0)
-    columns = max((each.shape[1] for each in instances), default=0)
-    stacked = torch.zeros(len(instances), rows, columns, dtype=torch.bool)
-    for place, each in enumerate(instances):
-        stacked[place, : each.shape[0], : each.shape[1]] = each
-    return stacked
 
 
 def mutual_partners(left: Tensor, right: Tensor, left_mask: Tensor, right_mask: Tensor) -> Tensor:

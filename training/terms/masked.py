@@ -86,15 +86,7 @@ class Masked(OwnTerm):
             for part, row in zip(torch.split(seen, lengths), draw.rows, strict=True)
         ]
         batch = self._setting.encoder.batch(rows)
-        own = torch.split(labels, lengths)
-        order = iter(batch.place.argsort().tolist())
-        placed = []
-        for chunk in batch.chunks:
-            of_chunk = torch.full_like(chunk.ids, IGNORED)
-            for row in of_chunk:
-                found = own[next(order)]
-                row[: len(found)] = found
-            placed.append(of_chunk)
+        placed = batch.of_tokens(torch.split(labels, lengths), IGNORED)
         return _Prepared(batch, placed, int((labels != IGNORED).sum()))
 
     def backward(self, prepared: _Prepared, scale: float) -> Mapping[str, float]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from training.corpora.tsv import ANCHOR
 from training.dictionary import Dictionary
-from training.embedding import Batch, Chunk, Row
+from training.embedding import Chunk, Row
 from training.metrics import Metrics
 from training.objectives.cosine import cosines
 from training.objectives.tokens import (
@@ -78,7 +78,9 @@ class TokenAlignment(OwnTerm):
                     for each in sided
                 ]
             )
-        return WordBatch(_with_words(batch, words), batch.place, mask, partners)
+        numbers = batch.of_tokens([torch.tensor(each.of_tokens) for each in words], filler=-1)
+        chunks = [WordChunk(*each) for each in zip(batch.chunks, numbers, strict=True)]
+        return WordBatch(chunks, batch.place, mask, partners)
 
     def backward(self, prepared: WordBatch, scale: float) -> Metrics:
         """`partnered_words` is the share of words that have a partner."""
@@ -158,19 +160,6 @@ def _links(
 ) -> list[tuple[int, int]]:
     """Which words of a pair are partners by the dictionary, or written alike."""
     return dictionary.links(left.texts, pair.left.language, right.texts, pair.right.language)
-
-
-def _with_words(batch: Batch, words: Sequence[Words]) -> list[WordChunk]:
-    """The chunks of a batch of texts, with the word of each token."""
-    order = iter(batch.place.argsort().tolist())
-    found = []
-    for chunk in batch.chunks:
-        numbers = torch.full_like(chunk.ids, -1)
-        for row in numbers:
-            own = words[next(order)].of_tokens
-            row[: len(own)] = torch.tensor(own)
-        found.append(WordChunk(chunk, numbers))
-    return found
 
 
 def _share(partners: Tensor, left_mask: Tensor, right_mask: Tensor) -> float:

@@ -11,11 +11,8 @@ from torch.nn.functional import pad
 from tests.training.objectives.slow import cosine, leaf, normal
 from training.evaluation.word_links import argmax_intersection, similarities
 from training.objectives.tokens import (
-    dictionary,
-    dictionary_partners,
     link_partners,
     mutual_partners,
-    stack_partners,
     token_alignment,
     word_vectors,
 )
@@ -135,32 +132,12 @@ def test_a_word_beyond_the_count_is_refused() -> None:
         word_vectors(torch.ones(2, 1, 3), torch.tensor([[2], [0]]), 2)
 
 
-def test_partners_are_translations_and_words_written_alike() -> None:
-    known = dictionary([("House", "Haus"), ("house", "GEBÄUDE"), ("red", "rot"), ("Haus", "red")])
-    found = dictionary_partners(
-        ["The", "red", "HOUSE", "in", "Paris"],
-        ["Das", "rote", "Haus", "in", "paris", "gebäude"],
-        known,
-    )
-    links = {(int(i), int(j)) for i, j in found.nonzero()}
-    assert links == {(2, 2), (2, 5), (3, 3), (4, 4)}
-    assert dictionary_partners([], ["a"], known).shape == (0, 1)
-    assert dictionary_partners(["a"], [], known).shape == (1, 0)
-
-
 def test_links_are_partners() -> None:
     found = link_partners([(0, 1), (2, 0), (2, 1)], 3, 2)
     assert found.tolist() == [[False, True], [False, False], [True, True]]
     for outside in [(3, 0), (0, 2), (-1, 0), (0, -1)]:
         with pytest.raises(ValueError, match="points outside of 3 and 2 words"):
             link_partners([outside], 3, 2)
-
-
-def test_stacked_partners_are_filled_up_with_none() -> None:
-    stacked = stack_partners([link_partners([(0, 1)], 1, 2), link_partners([(1, 0)], 3, 1)])
-    assert stacked.shape == (2, 3, 2)
-    assert stacked.nonzero().tolist() == [[0, 0, 1], [1, 1, 0]]
-    assert stack_partners([]).shape == (0, 0, 0)
 
 
 @settings(deadline=None, max_examples=30)

@@ -14,7 +14,6 @@ from tests.training.terms.tiny import (
     NAME,
     draw,
     gradients,
-    open_encoder,
     setting,
     trainable,
 )
@@ -31,11 +30,6 @@ from training.terms.crops import Crops
 from training.terms.masked import Masked, token_table
 from training.terms.term import Draw
 from training.terms.words import TokenAlignment
-
-
-@pytest.fixture(scope="module")
-def encoder(bert_folder: Path) -> Encoder:
-    return open_encoder(bert_folder)
 
 
 def states(encoder: Encoder, texts: list[str], adapter: str | None = NAME) -> list[Tensor]:

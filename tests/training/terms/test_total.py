@@ -15,7 +15,6 @@ from tests.training.terms.tiny import (
     NAME,
     draw,
     gradients,
-    open_encoder,
     setting,
     trainable,
 )
@@ -27,11 +26,6 @@ from training.stage import Stage
 from training.terms.recipe import TAUGHT, Objective
 from training.terms.total import OWN_TERMS, Total
 from training.terms.vectors import VECTOR_TERMS
-
-
-@pytest.fixture(scope="module")
-def encoder(bert_folder: Path) -> Encoder:
-    return open_encoder(bert_folder)
 
 
 @pytest.fixture(scope="module")

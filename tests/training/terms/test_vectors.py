@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.training.terms.tiny import open_encoder, setting
+from tests.training.terms.tiny import setting
 from training.embedding import Encoder
 from training.objectives import soft
 from training.objectives.contrastive import Direction, info_nce
@@ -38,11 +37,6 @@ EXPECTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "similarity_mse": lambda x, y: similarity_mse(x, y, PRIORITY),
     "similarity_mse_average": lambda x, y: similarity_mse(x, y, AVERAGE),
 }
-
-
-@pytest.fixture(scope="module")
-def encoder(bert_folder: Path) -> Encoder:
-    return open_encoder(bert_folder)
 
 
 def _loss(encoder: Encoder, name: str, tiled: bool = False) -> Tensor:

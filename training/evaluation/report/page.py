@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -12,6 +11,7 @@ from training.evaluation.report.document import document, wide
 from training.evaluation.report.svg import Cell, heat_map
 from training.evaluation.scores import Scores, SystemScores, TaskScores
 from training.evaluation.table import routing_gain, shown_system
+from training.files import replace
 
 
 def write_report(scores: Scores, other: Scores | None, file: Path) -> None:
@@ -19,9 +19,8 @@ def write_report(scores: Scores, other: Scores | None, file: Path) -> None:
 
     Raises TrainingError where the two share no task and system.
     """
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(page(scores, other), encoding="utf-8")
-    os.replace(partial, file)
+    text = page(scores, other)
+    replace(file, lambda staged: staged.write_text(text, encoding="utf-8"))
 
 
 def page(scores: Scores, other: Scores | None = None) -> str:
