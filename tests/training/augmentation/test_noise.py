@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import regex
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from training.augmentation.casing import change_casing
@@ -70,13 +70,17 @@ def test_words_are_kept_but_for_their_order(kind: str, text: str, rate: float, s
 
 
 @given(text=TEXTS, rate=RATES, seed=SEEDS)
+@example(text="a aaΣ ", rate=1.0, seed=26321)
 def test_typos_put_no_mark_on_another_base(text: str, rate: float, seed: int) -> None:
     changed = typos(text, rate, np.random.default_rng(seed))
     bases: dict[str, set[str]] = {}
     for letter in regex.findall(r"\P{M}\p{M}*", text):
-        # A base may become its neighbour on the keyboard; its marks come with it.
-        near = {letter[0], *_NEIGHBOURS.get(letter[0], "")}
-        bases.setdefault(letter[1:], set()).update(near)
+        # A base may become its neighbour on the keyboard, in its case; its marks come with it.
+        base = letter[0]
+        near = _NEIGHBOURS.get(base.lower(), "")
+        bases.setdefault(letter[1:], set()).update(
+            {base, *(near.upper() if base.isupper() else near)}
+        )
     for letter in regex.findall(r"\P{M}\p{M}*", changed):
         assert letter[0] in bases[letter[1:]]
     marks = Counter(regex.findall(r"\p{M}+", text))
