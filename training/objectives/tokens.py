@@ -92,19 +92,35 @@ def link_partners(links: Iterable[tuple[int, int]], left: int, right: int) -> Te
     return found
 
 
-def mutual_partners(left: Tensor, right: Tensor, left_mask: Tensor, right_mask: Tensor) -> Tensor:
+def mutual_partners(
+    left: Tensor,
+    right: Tensor,
+    left_mask: Tensor,
+    right_mask: Tensor,
+    diagonal: float = 0.0,
+) -> Tensor:
     """Words that are each other's nearest by cosine, the links of an aligner made of the vectors
     themselves (SimAlign's Argmax, Jalili Sabet et al., 2020); without gradient.
 
-    Shapes are those of `token_alignment`; returns bool (rows, a, b). Vectors from a frozen model
-    make it the teacher; of the model that trains, it learns from itself (awesome-align, Dou and
-    Neubig, 2021). The first of several that are alike is the nearest.
+    Shapes are those of `token_alignment`; words stand at the front of each row; returns bool
+    (rows, a, b). Vectors from a frozen model make it the teacher; of the model that trains, it
+    learns from itself (awesome-align, Dou and Neubig, 2021). The first of several that are alike is
+    the nearest. `diagonal` times how far apart two words stand, in shares of their texts, is taken
+    off their cosine, as fast_align (Dyer et al., 2013) prefers words at like places: it tells the
+    second "the" of a sentence from the first.
     """
     with torch.no_grad():
         both = left_mask.unsqueeze(2) & right_mask.unsqueeze(1)
         if not both.numel():
             return both
-        near = cosines(left, right).masked_fill(~both, -torch.inf)
+        apart = _places(left_mask).unsqueeze(2) - _places(right_mask).unsqueeze(1)
+        near = (cosines(left, right) - diagonal * apart.abs()).masked_fill(~both, -torch.inf)
         best = torch.zeros_like(both).scatter(2, near.argmax(2, keepdim=True), True)
         back = torch.zeros_like(both).scatter(1, near.argmax(1, keepdim=True), True)
         return best & back & both
+
+
+def _places(mask: Tensor) -> Tensor:
+    """Where each word stands in its text, from 0 to 1: (rows, words)."""
+    numbers = torch.arange(mask.shape[1], device=mask.device) + 0.5
+    return numbers / mask.sum(1, keepdim=True).clamp(min=1)

@@ -98,6 +98,8 @@ class TokensRecipe(RecipeValue):
     # What `polygrain-train corpus dictionary` made.
     dictionary: Path | None = None
     temperature: Temperature = 0.1
+    # How much nearness of places counts where partners are found: `mutual_partners`.
+    diagonal: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
     def _has_a_dictionary_where_it_needs_one(self) -> Self:
@@ -105,6 +107,11 @@ class TokensRecipe(RecipeValue):
             raise ValueError(
                 'partners = "dictionary" and a file as dictionary go together: '
                 "give both, or leave both out"
+            )
+        if self.diagonal and self.partners is Partners.DICTIONARY:
+            raise ValueError(
+                "a dictionary's partners do not depend on places: leave diagonal out, or take "
+                'partners = "backbone" or "own"'
             )
         return self
 

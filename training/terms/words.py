@@ -93,7 +93,7 @@ class TokenAlignment(OwnTerm):
             left, right = vectors.chunk(2)
             partners = known
             if partners is None:
-                partners = mutual_partners(left, right, left_mask, right_mask)
+                partners = self._nearest(left, right, left_mask, right_mask)
             shares.append(_share(partners, left_mask, right_mask))
             return token_alignment(left, right, left_mask, right_mask, partners, plan.temperature)
 
@@ -118,7 +118,7 @@ class TokenAlignment(OwnTerm):
             partners = self._known_partners(held_out)
             own = partners is None
             if partners is None:
-                partners = mutual_partners(left, right, left_mask, right_mask)
+                partners = self._nearest(left, right, left_mask, right_mask)
             loss = token_alignment(
                 left, right, left_mask, right_mask, partners, self._plan.temperature
             )
@@ -143,7 +143,12 @@ class TokenAlignment(OwnTerm):
         ]
         with torch.no_grad():
             left, right = self._embed(batch, plain).chunk(2)
-        return mutual_partners(left, right, left_mask, right_mask)
+        return self._nearest(left, right, left_mask, right_mask)
+
+    def _nearest(
+        self, left: Tensor, right: Tensor, left_mask: Tensor, right_mask: Tensor
+    ) -> Tensor:
+        return mutual_partners(left, right, left_mask, right_mask, self._plan.diagonal)
 
     def _embed(self, batch: WordBatch, chunks: Sequence[WordChunk]) -> Tensor:
         """The words' vectors in the texts' order, (texts, words, dim)."""
