@@ -89,6 +89,8 @@ class Partners(StrEnum):
     OWN = "own"
     # A dictionary's entries, and words that are written alike.
     DICTIONARY = "dictionary"
+    # A statistical aligner that is fitted to the stage's pairs before its first step.
+    ALIGNER = "aligner"
 
 
 class TokensRecipe(RecipeValue):
@@ -100,6 +102,8 @@ class TokensRecipe(RecipeValue):
     temperature: Temperature = 0.1
     # How much nearness of places counts where partners are found: `mutual_partners`.
     diagonal: Annotated[float, Field(ge=0)] = 0.0
+    # Pairs that the aligner is fitted to, of all languages together.
+    pool: Positive = 200_000
 
     @model_validator(mode="after")
     def _has_a_dictionary_where_it_needs_one(self) -> Self:
@@ -108,9 +112,9 @@ class TokensRecipe(RecipeValue):
                 'partners = "dictionary" and a file as dictionary go together: '
                 "give both, or leave both out"
             )
-        if self.diagonal and self.partners is Partners.DICTIONARY:
+        if self.diagonal and self.partners not in {Partners.BACKBONE, Partners.OWN}:
             raise ValueError(
-                "a dictionary's partners do not depend on places: leave diagonal out, or take "
+                f'partners = "{self.partners}" takes no diagonal: leave it out, or take '
                 'partners = "backbone" or "own"'
             )
         return self

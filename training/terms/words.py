@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from training.aligner import Aligner
 from training.corpora.tsv import ANCHOR
 from training.dictionary import Dictionary
 from training.embedding import Chunk, Row
@@ -25,6 +26,11 @@ from training.terms.recipe import Partners
 from training.terms.term import Draw, OwnTerm, Setting
 from training.words import Words, words_of
 
+Links = Sequence[tuple[int, int]]
+
+# Pairs that are tokenized together where the aligner reads them.
+_DRAWN_AT_ONCE = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class WordChunk:
@@ -41,7 +47,7 @@ class WordBatch:
     chunks: Sequence[WordChunk]
     place: Tensor  # int64 (texts,)
     mask: Tensor  # bool (texts, words): where there is a word
-    partners: Tensor | None  # bool (pairs, words, words), where a dictionary says them
+    partners: Tensor | None  # bool (pairs, words, words), where the texts alone tell them
 
 
 class TokenAlignment(OwnTerm):
@@ -50,10 +56,20 @@ class TokenAlignment(OwnTerm):
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._plan = setting.plan.tokens
-        self._dictionary = None
+        # Links of the words of a pair of texts; None where vectors tell them.
+        self._links: Callable[[Positive, Words, Words], Links] | None = None
         if self._plan.dictionary is not None:
             languages = (ANCHOR, *setting.recipe.languages)
-            self._dictionary = Dictionary.read(self._plan.dictionary, languages)
+            dictionary = Dictionary.read(self._plan.dictionary, languages)
+            self._links = lambda pair, left, right: dictionary.links(
+                left.texts, pair.left.language, right.texts, pair.right.language
+            )
+        elif self._plan.partners is Partners.ALIGNER:
+            aligners = self._fit_aligners()
+            unfitted = Aligner.fit([])  # of languages that the pool does not have: words alike
+            self._links = lambda pair, left, right: aligners.get(_languages(pair), unfitted).links(
+                left.texts, right.texts
+            )
 
     def prepare(self, draw: Draw) -> WordBatch:
         """The pairs' rows and words."""
@@ -70,13 +86,10 @@ class TokenAlignment(OwnTerm):
         counts = torch.tensor([len(each.texts) for each in words])
         mask = torch.arange(max(1, int(counts.max()))) < counts.unsqueeze(1)
         partners = None
-        if self._dictionary is not None:
+        if self._links is not None:
             sided = zip(positives, words[: len(positives)], words[len(positives) :], strict=True)
             partners = torch.stack(
-                [
-                    link_partners(_links(self._dictionary, *each), mask.shape[1], mask.shape[1])
-                    for each in sided
-                ]
+                [link_partners(self._links(*each), mask.shape[1], mask.shape[1]) for each in sided]
             )
         numbers = batch.of_tokens([torch.tensor(each.of_tokens) for each in words], filler=-1)
         chunks = [WordChunk(*each) for each in zip(batch.chunks, numbers, strict=True)]
@@ -130,7 +143,7 @@ class TokenAlignment(OwnTerm):
             return {"validation_loss": loss.item(), "validation_accuracy": sum(both) / 2}
 
     def _known_partners(self, batch: WordBatch) -> Tensor | None:
-        """Partners by the dictionary or the plain backbone; None where they are the states' own."""
+        """Partners by links or the plain backbone; None where they are the states' own."""
         device = self._setting.encoder.device
         if batch.partners is not None:
             return batch.partners.to(device)
@@ -150,6 +163,24 @@ class TokenAlignment(OwnTerm):
     ) -> Tensor:
         return mutual_partners(left, right, left_mask, right_mask, self._plan.diagonal)
 
+    def _fit_aligners(self) -> Mapping[tuple[str, str], Aligner]:
+        """One for each pair of languages, from as many pairs of the stage as the recipe says."""
+        found: dict[tuple[str, str], dict[tuple[str, str], tuple[Words, Words]]] = {}
+        for number in range(-(-self._plan.pool // _DRAWN_AT_ONCE)):
+            drawn = self._setting.draw(number, min(self._plan.pool, _DRAWN_AT_ONCE))
+            texts = sides(drawn)
+            encodings = encoded(self._setting.encoder.backbone, self._setting.recipe, texts)
+            words = [words_of(text.text, each) for text, each in zip(texts, encodings, strict=True)]
+            for pair, left, right in zip(
+                drawn, words[: len(drawn)], words[len(drawn) :], strict=True
+            ):
+                known = found.setdefault(_languages(pair), {})
+                known.setdefault((pair.left.text, pair.right.text), (left, right))
+        return {
+            languages: Aligner.fit((left.texts, right.texts) for left, right in known.values())
+            for languages, known in found.items()
+        }
+
     def _embed(self, batch: WordBatch, chunks: Sequence[WordChunk]) -> Tensor:
         """The words' vectors in the texts' order, (texts, words, dim)."""
         parts = [self._word_vectors(chunk, batch.mask.shape[1]) for chunk in chunks]
@@ -160,11 +191,8 @@ class TokenAlignment(OwnTerm):
         return word_vectors(states, chunk.words.to(states.device), count)[0]
 
 
-def _links(
-    dictionary: Dictionary, pair: Positive, left: Words, right: Words
-) -> list[tuple[int, int]]:
-    """Which words of a pair are partners by the dictionary, or written alike."""
-    return dictionary.links(left.texts, pair.left.language, right.texts, pair.right.language)
+def _languages(pair: Positive) -> tuple[str, str]:
+    return pair.left.language, pair.right.language
 
 
 def _share(partners: Tensor, left_mask: Tensor, right_mask: Tensor) -> float:

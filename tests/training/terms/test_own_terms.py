@@ -18,13 +18,14 @@ from tests.training.terms.tiny import (
     trainable,
 )
 from training import adapters
+from training.aligner import Aligner
 from training.augmentation.crops import crop_pair
 from training.backbone import masked_mean
 from training.dictionary import Dictionary, Word
 from training.embedding import Encoder
 from training.objectives.contrastive import Direction, momentum_contrast, nt_xent
 from training.objectives.late import late_info_nce
-from training.positives import sides
+from training.positives import Positive, sides
 from training.romanisation import romanise
 from training.terms.crops import Crops
 from training.terms.masked import Masked, token_table
@@ -174,18 +175,41 @@ def test_late_interaction_is_of_the_texts_own_tokens(encoder: Encoder) -> None:
     assert metrics["loss"] == pytest.approx(expected.item(), rel=1e-4)
 
 
+POOL = 40  # pairs that an aligner is fitted to
+
+
+def _words(encoder: Encoder, pair: Positive) -> list[list[str]]:
+    """The words of both texts, one word of the tiny corpus being one token."""
+    texts = [pair.left.text, pair.right.text]
+    return [
+        [text[first:end] for first, end in encoding.offsets[1:-1]]
+        for text, encoding in zip(texts, encoder.backbone.encode(texts, 16), strict=True)
+    ]
+
+
+def _aligners(encoder: Encoder) -> dict[str, Aligner]:
+    """Fitted to the pool's pairs, each pair once."""
+    pairs = {(each.left.text, each.right.text): each for each in draw(0, POOL)}.values()
+    return {
+        language: Aligner.fit(
+            (left, right)
+            for left, right in (
+                _words(encoder, each) for each in pairs if each.right.language == language
+            )
+        )
+        for language in {each.right.language for each in pairs}
+    }
+
+
 def _word_loss(encoder: Encoder, partners: str, groups: Path | None) -> tuple[float, float]:
-    """Loss and accuracy by definition, one word of the tiny corpus being one token."""
+    """Loss and accuracy by definition."""
     losses: dict[int, list[float]] = {0: [], 1: []}
     hits: dict[int, list[bool]] = {0: [], 1: []}
     known = None if groups is None else Dictionary.read(groups)
+    aligners = _aligners(encoder) if partners == "aligner" else {}
     for each in draw(0, 8):
         texts = [each.left.text, each.right.text]
-        encodings = encoder.backbone.encode(texts, 16)
-        words = [
-            [text[first:end] for first, end in encoding.offsets[1:-1]]
-            for text, encoding in zip(texts, encodings, strict=True)
-        ]
+        words = _words(encoder, each)
         own, plain = (
             [normalize(found[1:-1], dim=-1) for found in states(encoder, texts, name)]
             for name in (NAME, None)
@@ -193,8 +217,13 @@ def _word_loss(encoder: Encoder, partners: str, groups: Path | None) -> tuple[fl
         near = (own[0] @ own[1].T).numpy()
         teacher = (plain[0] @ plain[1].T).numpy() if partners == "backbone" else near
         linked = np.zeros_like(near, dtype=bool)
+        if aligners:
+            for link in aligners[each.right.language].links(*words):
+                linked[link] = True
         for i, left in enumerate(words[0]):
             for j, right in enumerate(words[1]):
+                if aligners:
+                    break
                 if known is None:
                     linked[i, j] = teacher[i].argmax() == j and teacher[:, j].argmax() == i
                 else:
@@ -214,7 +243,7 @@ def _word_loss(encoder: Encoder, partners: str, groups: Path | None) -> tuple[fl
     return float(loss), sum(float(np.mean(each)) for each in hits.values()) / 2
 
 
-@pytest.mark.parametrize("partners", ["backbone", "own", "dictionary"])
+@pytest.mark.parametrize("partners", ["backbone", "own", "dictionary", "aligner"])
 def test_words_are_aligned_with_their_partners(
     encoder: Encoder, tmp_path: Path, partners: str
 ) -> None:
@@ -231,7 +260,7 @@ def test_words_are_aligned_with_their_partners(
     made = setting(
         encoder,
         {"token_alignment": 1.0},
-        tokens={"partners": partners, "dictionary": file},
+        tokens={"partners": partners, "dictionary": file, "pool": POOL},
         temperature=0.3,  # the term has a temperature of its own
     )
     metrics, _ = gradients(made)
