@@ -27,7 +27,7 @@ _UNSEEN = 1e-9
 _ALIKE = 0.5
 
 Pair = tuple[Sequence[str], Sequence[str]]
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
 
@@ -138,7 +138,8 @@ class _Cells:
             sizes.append(np.full(shape[1], shape[0] + 1))
         size = np.concatenate(sizes)
         starts = np.concatenate([[0], np.cumsum(size)[:-1]])
-        return cls(*map(np.concatenate, (one, other, prior)), starts, size)
+        columns = [np.concatenate(each) for each in (one, other)]
+        return cls(columns[0], columns[1], np.concatenate(prior), starts, size)
 
 
 def _prior(sources: int, targets: int) -> Floats:

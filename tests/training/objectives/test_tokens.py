@@ -146,8 +146,8 @@ def test_mutual_partners_are_simaligns(seed: int, diagonal: float) -> None:
     left = normal(seed, ROWS, A, 3).astype(np.float32)
     right = normal(seed + 1, ROWS, B, 3).astype(np.float32)
     left_mask, right_mask = masks(seed)
-    given = map(torch.tensor, (left, right, left_mask, right_mask))
-    found = mutual_partners(*given, diagonal=diagonal)
+    one, other, one_mask, other_mask = map(torch.tensor, (left, right, left_mask, right_mask))
+    found = mutual_partners(one, other, one_mask, other_mask, diagonal)
     for row in range(ROWS):
         words = left[row][left_mask[row]], right[row][right_mask[row]]
         near = 10 + 2 * similarities(*words)  # cosines and more: the oracle links above 0 only
