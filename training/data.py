@@ -75,7 +75,7 @@ class Loader:
             pairs,
             recipe.language_exponent,
             recipe.seed,
-            recipe.source_exponent,
+            recipe.source_exponent_of(adapter),
             recipe.batch_languages == "single",
         )
         if recipe.augmentation is not None:

@@ -8,7 +8,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.bundle import TEXT_GRANULARITIES, Granularity, Name
-from training.adapters.kinds import REDUCTION_FACTOR, Kind, Pfeiffer, Projection, averaged, resolved
+from training.adapters.kinds import (
+    REDUCTION_FACTOR,
+    Kind,
+    Lora,
+    Pfeiffer,
+    Projection,
+    averaged,
+    resolved,
+)
 from training.augmentation.recipe import AugmentationRecipe
 from training.corpora.scripts import scripts_of
 from training.corpora.tsv import ANCHOR
@@ -113,6 +121,20 @@ class Recipe(RecipeFile):
                     f"adapter {name} starts from {start}, which is of another kind: "
                     "give both the same kind and sizes"
                 )
+            if unknown := [each for each in adapter.mixed_with if each not in trained]:
+                raise ValueError(
+                    f"adapter {name} is mixed with {', '.join(unknown)}, not trained before"
+                )
+            if any(self.kind_of(each) != kind for each in adapter.mixed_with):
+                raise ValueError(
+                    f"adapter {name} is mixed with one of another kind: give all the same kind and "
+                    "sizes"
+                )
+            if adapter.mixed_with and isinstance(kind, Lora):
+                raise ValueError(
+                    f"adapter {name}: the mean of lora adapters has another rank; leave out "
+                    "mixed_with, and use [averages.NAME]"
+                )
             trained.add(name)
 
     def _check_averages(self) -> None:
@@ -175,6 +197,11 @@ class Recipe(RecipeFile):
     def kind_of(self, adapter: str) -> Kind:
         """The kind of a trained adapter, with its reduction factor."""
         return resolved(self.adapters[adapter].kind or self.kind, self.reduction_factor)
+
+    def source_exponent_of(self, adapter: str) -> float:
+        """How an adapter's pairs are drawn among the sources of a language."""
+        own = self.adapters[adapter].source_exponent
+        return self.source_exponent if own is None else own
 
     @property
     def served(self) -> dict[Name, Served]:

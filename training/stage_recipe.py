@@ -42,6 +42,16 @@ class AdapterRecipe(ContrastiveRecipe):
     max_tokens: Annotated[int, Field(ge=3)]
     # Another adapter of the recipe whose trained weights this one starts from.
     start_from: Name | None = None
+    # Adapters trained before it, and the share of each in its weights at the end.
+    mixed_with: dict[Name, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    # Within a language, among its sources. None: the recipe's.
+    source_exponent: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _keeps_a_share_for_itself(self) -> Self:
+        if sum(self.mixed_with.values()) >= 1:
+            raise ValueError("mixed_with: the shares leave nothing of the adapter itself")
+        return self
 
     @property
     def pairs(self) -> Granularity:

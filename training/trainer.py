@@ -10,6 +10,7 @@ The run is a folder (`training.run`), each adapter a stage of it, and the joint 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -127,9 +128,10 @@ def _train_adapter(
     held.record({f"pairs.{name}": dict(data.counts)})
     if plan.start_from is not None:
         adapters.load_weights(model, name, adapters.weights(model, plan.start_from))
-    result = Result(ADAPTER_FILE, partial(_save, encoder.backbone, name))
+    result = Result(ADAPTER_FILE, partial(_save_mixed, encoder.backbone, name, plan.mixed_with))
     held.train(contrastive_stage(name, encoder, recipe, plan, [name], data, result, teacher))
-    if held.follows:  # the first process may have kept an earlier state than the last
+    # The file may hold an earlier state than the last, kept by the first process, or a mixture.
+    if held.follows or plan.mixed_with:
         adapters.load_weights(model, name, adapters.load(held.folder / name / ADAPTER_FILE))
 
 
@@ -143,6 +145,14 @@ def _average(recipe: Recipe, run: Path, name: str) -> None:
 
 def _save(backbone: Backbone, name: str, file: Path) -> None:
     adapters.save(file, adapters.weights(backbone.model, name))
+
+
+def _save_mixed(backbone: Backbone, name: str, mixed_with: Mapping[str, float], file: Path) -> None:
+    if not mixed_with:
+        return _save(backbone, name, file)
+    shares = {name: 1 - sum(mixed_with.values()), **mixed_with}
+    members = [adapters.weights(backbone.model, each) for each in shares]
+    return adapters.save(file, adapters.average(members, list(shares.values())))
 
 
 def _save_all(backbone: Backbone, names: tuple[str, ...], folder: Path) -> None:

@@ -19,6 +19,7 @@ from training.backbone import Backbone, masked_mean
 from training.corpora.overlap import evaluation_texts, fingerprints
 from training.corpora.sampling import PairSampler, load_pairs
 from training.corpora.tsv import Pair
+from training.data import Loader
 from training.errors import TrainingError
 from training.objectives.contrastive import info_nce
 from training.recipe import Recipe
@@ -320,3 +321,79 @@ def test_a_run_on_cuda_ends_near_the_one_on_the_cpu(
         )
         for key, value in expected.items():
             assert torch.allclose(found[key], value, atol=0.02), (name, key)
+
+
+def test_an_adapter_may_be_mixed_with_earlier_ones_at_its_end(
+    bert_folder: Path, corpus: Corpus, write_recipe: RecipeWriter, tmp_path: Path
+) -> None:
+    file = write_recipe(bert_folder, steps=2)
+    text = file.read_text().replace(
+        "[adapters.paragraph]", "[adapters.paragraph]\nstart_from = 'sentence'", 1
+    )
+    file.write_text(text)
+    train(Recipe.read(file), corpus, tmp_path / "plain")
+    file.write_text(
+        text.replace("[adapters.sentence]", "[adapters.sentence]\nmixed_with = { phrase = 0.25 }")
+    )
+    recipe = Recipe.read(file)
+    train(recipe, corpus, tmp_path / "mixed")
+    phrase, sentence = (
+        adapters.load(finished_adapter(tmp_path / "plain", name)) for name in ("phrase", "sentence")
+    )
+    mixed = adapters.load(finished_adapter(tmp_path / "mixed", "sentence"))
+    for key, value in mixed.items():
+        expected = 0.75 * sentence[key] + 0.25 * phrase[key]
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-7)
+    # What starts from it starts from the mixture, in the same go or after a cut.
+    (tmp_path / "mixed/paragraph/adapter.safetensors").rename(tmp_path / "at-once")
+    train(recipe, corpus, tmp_path / "mixed")
+    again = adapters.load(finished_adapter(tmp_path / "mixed", "paragraph"))
+    at_once = adapters.load(tmp_path / "at-once")
+    plain = adapters.load(finished_adapter(tmp_path / "plain", "paragraph"))
+    assert all(torch.equal(again[key], value) for key, value in at_once.items())
+    assert any(not torch.equal(plain[key], value) for key, value in at_once.items())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("mixed_with = { paragraph = 0.5 }", "is mixed with paragraph, not trained before"),
+        ("mixed_with = { phrase = 1.0 }", "less than 1"),
+        ("kind = 'houlsby'\nmixed_with = { phrase = 0.5 }", "one of another kind"),
+    ],
+)
+def test_a_mixture_of_what_is_not_there_or_not_alike_is_refused(
+    fields: str, message: str, bert_folder: Path, write_recipe: RecipeWriter
+) -> None:
+    file = write_recipe(bert_folder)
+    text = file.read_text().replace("[adapters.sentence]", f"[adapters.sentence]\n{fields}")
+    file.write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        Recipe.read(file)
+
+
+def test_shares_leave_something_of_the_adapter_and_lora_is_averaged_elsewhere(
+    bert_folder: Path, write_recipe: RecipeWriter
+) -> None:
+    file = write_recipe(bert_folder)
+    text = file.read_text()
+    two = "mixed_with = { phrase = 0.5, sentence = 0.5 }"
+    file.write_text(text.replace("[adapters.paragraph]", f"[adapters.paragraph]\n{two}"))
+    with pytest.raises(TrainingError, match="leave nothing of the adapter itself"):
+        Recipe.read(file)
+    lora = text.replace("reduction_factor", "kind = 'lora'\nreduction_factor", 1)
+    one = "mixed_with = { phrase = 0.5 }"
+    file.write_text(lora.replace("[adapters.sentence]", f"[adapters.sentence]\n{one}"))
+    with pytest.raises(TrainingError, match="mean of lora adapters has another rank"):
+        Recipe.read(file)
+
+
+def test_an_adapter_may_draw_its_sources_in_its_own_way(
+    bert_folder: Path, corpus: Corpus, write_recipe: RecipeWriter
+) -> None:
+    file = write_recipe(bert_folder)
+    text = file.read_text().replace("[adapters.sentence]", "[adapters.sentence]\nsource_exponent=0")
+    file.write_text(text)
+    loader = Loader(Recipe.read(file), corpus)
+    found = [loader.translations(name).sampler for name in ("phrase", "sentence")]
+    assert [getattr(each, "source_exponent") for each in found] == [1.0, 0.0]  # noqa: B009
