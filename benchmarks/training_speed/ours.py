@@ -16,9 +16,9 @@ from training import adapters
 from training.backbone import Backbone
 from training.contrastive import Result, contrastive_stage
 from training.data import adapter_data
-from training.embedding import Encoder
 from training.metrics import Metrics
 from training.stage import Stage, train_stage
+from training.trainer import ADAPTER_FILE, encoders, open_teacher
 
 
 def measure(job: Job) -> Measurement:
@@ -28,25 +28,18 @@ def measure(job: Job) -> Measurement:
     """
     pool = pairs.read(Path(job.pairs))
     plan = recipe(job, tuple(pool))
-    device = torch.device(job.device)
     backbone = Backbone.open(plan.backbone, plan.half_weights)
-    torch.manual_seed(plan.seed)
-    adapters.attach_kinds(backbone.model, {ADAPTER: plan.kind_of(ADAPTER)})
-    backbone.model.to(device)
-    computed = device, plan.chunk_tokens, plan.precision == "bfloat16"
-    teacher = None
-    if plan.teacher is not None:
-        opened = Backbone.open(plan.teacher, half_weights=False)
-        opened.model.to(device)
-        teacher = Encoder(opened, *computed, adapted=False)
+    encoder, teacher = encoders(
+        plan, backbone, open_teacher(plan, backbone), torch.device(job.device)
+    )
     stage = contrastive_stage(
         ADAPTER,
-        Encoder(backbone, *computed),
+        encoder,
         plan,
         plan.adapters[ADAPTER],
         [ADAPTER],
         adapter_data(pairs.translations(pool, plan), ADAPTER),
-        Result("adapter.safetensors", partial(_save, backbone)),
+        Result(ADAPTER_FILE, partial(_save, backbone)),
         teacher,
     )
     clock = Clock(job)

@@ -33,6 +33,7 @@ from benchmarks.training_speed.side import Clock, Job, Measurement, main
 from training import adapters
 from training.contrastive import GRADIENT_NORM
 from training.corpora.tsv import Pair
+from training.objectives.cosine import cosines
 from training.recipe import Recipe
 from training.stage import LOG_EVERY_STEPS
 
@@ -148,6 +149,8 @@ def _loss(job: Job, model: SentenceTransformer) -> nn.Module:
     options: dict[str, Any] = {}
     if name != "MSELoss":
         options["scale"] = 1 / job.temperature
+        # Theirs would be computed in bfloat16 under autocast: another loss, and no cheaper.
+        options["similarity_fct"] = cosines
     if name == "CachedMultipleNegativesRankingLoss":
         options["mini_batch_num_tokens"] = job.chunk_tokens
     found: nn.Module = getattr(losses, name)(model, **options)
