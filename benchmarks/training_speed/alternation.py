@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -84,11 +85,12 @@ def check_alike(job: Job, ours: Measurement, theirs: Measurement) -> None:
 
 
 def loss_gap(ours: Measurement, theirs: Measurement) -> float:
-    """The largest distance of the first steps' losses, relative to theirs."""
-    return max(
+    """The largest distance of the first steps' losses, relative to theirs; nan where one is."""
+    gaps = [
         abs(own - other) / abs(other)
         for own, other in zip(_first(ours), _first(theirs), strict=True)
-    )
+    ]
+    return math.nan if any(map(math.isnan, gaps)) else max(gaps)
 
 
 def _first(found: Measurement) -> tuple[float, ...]:
