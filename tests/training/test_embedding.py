@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import nn
 
 from training import adapters
 from training.adapters.kinds import Houlsby, Kind, Lora, Pfeiffer, Projection
 from training.backbone import Backbone, hold_in_bfloat16, masked_mean
 from training.embedding import Encoder, Row
+from training.student.model import StudentConfig, StudentModel
 from training.terms.masked import token_table
 
 CPU = torch.device("cpu")
@@ -102,3 +105,16 @@ def test_weights_held_in_bfloat16_change_no_bit(
         assert before is not None
         assert after is not None
         assert torch.equal(before, after)
+
+
+def test_a_rotated_table_stays_in_full_precision() -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    model = StudentModel(StudentConfig(vocab_size=20, intermediate_size=64, rotated=True, **sizes))
+    nn.init.orthogonal_(model.get_parameter("rotation.weight"))
+    backbone = Backbone(model, Tokenizer(WordLevel()), 0, 64, "made here")
+    before = token_table(backbone)
+    hold_in_bfloat16(model)
+    assert torch.equal(token_table(backbone), before)
+    lowered = model.get_parameter("encoder.layer.0.attention.query.weight")
+    assert lowered.dtype == torch.bfloat16
