@@ -87,7 +87,8 @@ class Clock:
         cuda = self.job.device == "cuda"
         return Measurement(
             texts_per_s=2 * self.job.batch_pairs * self.job.timed_steps / seconds,
-            peak_mib=resident_mib("VmHWM"),
+            # The kernel counts by processor and adds up late: its maximum may lag by a little.
+            peak_mib=max(resident_mib("VmHWM"), self.before_mib),
             before_mib=self.before_mib,
             peak_cuda_mib=torch.cuda.max_memory_allocated() / MIB if cuda else None,
             trainable=sum(each.numel() for each in model.parameters() if each.requires_grad),

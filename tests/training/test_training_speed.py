@@ -91,7 +91,8 @@ def test_ours_is_what_the_trainer_trains(
     own = recipe(job, LANGUAGES)
     train(own, corpus, tmp_path / "run")
     lines = read_metrics(tmp_path / "run" / ADAPTER / "metrics.jsonl")
-    assert [line["loss"] for line in lines] == list(found.losses)
+    rounding = {"float32": 1e-5, "bfloat16": 1e-2}[precision]
+    assert [line["loss"] for line in lines] == pytest.approx(list(found.losses), rel=rounding)
     assert len(lines) == 4
     attached, _ = encoders(
         own, Backbone.open(own.backbone, half_weights=False), None, torch.device("cpu")
