@@ -244,9 +244,11 @@ def test_it_prints_a_table_of_fresh_processes(bert_folder: Path, tmp_path: Path)
     arguments = f"--case info_nce --precision float32 --rounds 1 --threads 1 --steps 2 --warmup 3 \
         --batch-pairs 4 --max-tokens 32 --backbone {bert_folder} --peer-python {twin}"
     result = CliRunner().invoke(main, arguments.split(), catch_exceptions=False)
-    lines = result.output.splitlines()
+    lines = result.stdout.splitlines()
     row = _row(lines, "info_nce")
     assert row[1] == "MultipleNegativesRankingLoss"
     assert row[-1] == "0e+00"
     assert "1 threads; device cpu" in lines[0]
     assert "4 pairs a batch of made-up words" in lines[2]
+    said = [line.split(":")[0] for line in result.stderr.splitlines()]
+    assert said == ["info_nce, float32, ours", "info_nce, float32, peer"]
