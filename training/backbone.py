@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from training.errors import TrainingError
-from training.student.model import StudentModel
+from training.student.model import Rotation, StudentModel
 
 # Transformers opens a folder by its config's model type; this is the one that we add.
 AutoConfig.register(StudentModel.config_class.model_type, StudentModel.config_class)
@@ -102,6 +102,21 @@ def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     """Mean of the token states that the mask keeps: (rows, tokens, dim) → (rows, dim)."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1)
+
+
+def hold_in_bfloat16(model: nn.Module, trained: Iterable[nn.Parameter] = ()) -> None:
+    """Hold the weights of linear layers, but for those `trained`, as bfloat16 autocast reads them:
+    what it computes stays the same to the bit, and is not preceded by a cast in every pass.
+
+    Outside autocast the model cannot be used afterwards.
+    """
+    kept = {id(parameter) for parameter in trained}
+    for module in model.modules():
+        # A student's rotation turns its token table too, in full precision.
+        if isinstance(module, nn.Linear) and not isinstance(module, Rotation):
+            for parameter in module.parameters(recurse=False):
+                if id(parameter) not in kept:
+                    parameter.data = parameter.data.bfloat16()
 
 
 def _round_to_half(model: nn.Module, source: str) -> None:

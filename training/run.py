@@ -165,7 +165,7 @@ def _session(device: torch.device) -> dict[str, object]:
         "code": _commit(),
         "device": device.type,
         "gpu": gpu,
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpu_cores": os.cpu_count(),
         "cpu_threads": torch.get_num_threads(),
         "system": platform.platform(),
@@ -186,7 +186,8 @@ def _commit() -> str | None:
     return commit.strip() + ("+" if changes.strip() else "")
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -18,7 +18,7 @@ import torch
 
 from models.bundle import Granularity
 from training import adapters
-from training.backbone import Backbone
+from training.backbone import Backbone, hold_in_bfloat16
 from training.contrastive import Result, contrastive_stage
 from training.data import Corpus, Loader, adapter_data, joint_data
 from training.embedding import Encoder
@@ -30,7 +30,15 @@ from training.run import Run, read_run, sha256_of
 from training.terms.masked import masking
 from training.terms.recipe import TAUGHT, Objective
 
-__all__ = ["Corpus", "fingerprint", "finished_adapter", "train"]
+__all__ = [
+    "ADAPTER_FILE",
+    "Corpus",
+    "encoders",
+    "fingerprint",
+    "finished_adapter",
+    "open_teacher",
+    "train",
+]
 
 ADAPTER_FILE = "adapter.safetensors"
 JOINT_FOLDER = "adapters"
@@ -57,22 +65,12 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
     for stage, plan in recipe.stages.items():
         if Objective.TOKEN_ALIGNMENT in plan.objectives and plan.tokens.dictionary is not None:
             inputs[f"dictionary_sha256.{stage}"] = _sha256_of_file(plan.tokens.dictionary)
-    teacher = _teacher(recipe, backbone)
+    teacher = open_teacher(recipe, backbone)
     if teacher is not None:
         inputs["teacher_sha256"] = fingerprint(teacher)
     with Run.claim(run, recipe, inputs, device) as held:
         _check_trainable(recipe, held)
-        # The seed decides the fresh adapters' weights; drawing batches has a generator of its own.
-        torch.manual_seed(recipe.seed)
-        adapters.attach_kinds(
-            backbone.model, {name: recipe.kind_of(name) for name in recipe.adapters}
-        )
-        backbone.model.to(device)
-        computed = device, recipe.chunk_tokens, recipe.precision == "bfloat16"
-        encoder, taught_by = Encoder(backbone, *computed), None
-        if teacher is not None:
-            teacher.model.to(device)
-            taught_by = Encoder(teacher, *computed, adapted=False)
+        encoder, taught_by = encoders(recipe, backbone, teacher, device)
         loader = Loader(recipe, corpus)
         for name in recipe.adapters:
             if held.finished(name, ADAPTER_FILE):
@@ -93,6 +91,27 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
         for name in recipe.averages:
             if not held.follows and not held.finished(name, ADAPTER_FILE):
                 _average(recipe, run, name)
+
+
+def encoders(
+    recipe: Recipe, backbone: Backbone, teacher: Backbone | None, device: torch.device
+) -> tuple[Encoder, Encoder | None]:
+    """`backbone` with the recipe's adapters, fresh, and the teacher, ready to train on `device`."""
+    # The seed decides the fresh adapters' weights; drawing batches has a generator of its own.
+    torch.manual_seed(recipe.seed)
+    adapters.attach_kinds(backbone.model, {name: recipe.kind_of(name) for name in recipe.adapters})
+    bfloat16 = recipe.precision == "bfloat16"
+    if bfloat16:
+        trained = (adapters.parameters(backbone.model, name) for name in recipe.adapters)
+        hold_in_bfloat16(backbone.model, [each for own in trained for _, each in own])
+    backbone.model.to(device)
+    encoder = Encoder(backbone, device, recipe.chunk_tokens, bfloat16)
+    if teacher is None:
+        return encoder, None
+    if bfloat16:
+        hold_in_bfloat16(teacher.model)
+    teacher.model.to(device)
+    return encoder, Encoder(teacher, device, recipe.chunk_tokens, bfloat16, adapted=False)
 
 
 def finished_adapter(run: Path, name: str) -> Path:
@@ -161,8 +180,11 @@ def _save_all(backbone: Backbone, names: tuple[str, ...], folder: Path) -> None:
         _save(backbone, name, folder / f"{name}.safetensors")
 
 
-def _teacher(recipe: Recipe, backbone: Backbone) -> Backbone | None:
-    """The recipe's teacher, where an objective needs it or could use it."""
+def open_teacher(recipe: Recipe, backbone: Backbone) -> Backbone | None:
+    """The recipe's teacher, where an objective needs it or could use it.
+
+    Raises TrainingError where an objective cannot use a teacher of its width.
+    """
     named = {each for plan in recipe.stages.values() for each in plan.objectives}
     if recipe.teacher is None or not named & {*TAUGHT, Objective.HARD_NEGATIVES}:
         return None

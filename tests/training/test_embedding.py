@@ -4,11 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import nn
 
 from training import adapters
-from training.backbone import Backbone, masked_mean
+from training.adapters.kinds import Houlsby, Kind, Lora, Pfeiffer, Projection
+from training.backbone import Backbone, hold_in_bfloat16, masked_mean
 from training.embedding import Encoder, Row
+from training.student.model import StudentConfig, StudentModel
+from training.terms.masked import token_table
 
 CPU = torch.device("cpu")
 TEXTS = ["Haus", "red house by the river", "a", "old stone bridge " * 4, "Brief und Garten"]
@@ -70,3 +75,46 @@ def test_bfloat16_is_near_float32_and_not_it(bert_folder: Path) -> None:
     difference = (exact - rounded).abs().max().item()
     assert difference == pytest.approx(0, abs=0.1)
     assert difference > 1e-4
+
+
+@pytest.mark.parametrize("kind", [Pfeiffer(), Houlsby(), Lora(rank=2), Projection()])
+@pytest.mark.parametrize("family", ["bert_folder", "xlmr_folder", "student_folder"])
+def test_weights_held_in_bfloat16_change_no_bit(
+    family: str, kind: Kind, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(family)
+    found = []
+    for held in (False, True):
+        backbone = Backbone.open(str(folder), half_weights=False)
+        torch.manual_seed(0)
+        adapters.attach_kinds(backbone.model, {"a": kind})
+        trained = adapters.select(backbone.model, "a", train=True)
+        for parameter in trained:
+            nn.init.normal_(parameter, std=0.3)
+        if held:
+            hold_in_bfloat16(backbone.model, trained)
+            assert {each.dtype for each in trained} == {torch.float32}
+            dtypes = {each.dtype for each in backbone.model.parameters()}
+            assert dtypes == {torch.float32, torch.bfloat16}
+        encoder = Encoder(backbone, CPU, 40, True)
+        batch = encoder.batch([Row(ids, "a") for ids in backbone.tokenize(TEXTS, 32)])
+        vectors = encoder.embed(batch)
+        vectors.square().sum().backward()  # type: ignore[no-untyped-call]
+        found.append([vectors.detach(), token_table(backbone), *(each.grad for each in trained)])
+    for before, after in zip(*found, strict=True):
+        assert before is not None
+        assert after is not None
+        assert torch.equal(before, after)
+
+
+def test_a_rotated_table_stays_in_full_precision() -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    model = StudentModel(StudentConfig(vocab_size=20, intermediate_size=64, rotated=True, **sizes))
+    nn.init.orthogonal_(model.get_parameter("rotation.weight"))
+    backbone = Backbone(model, Tokenizer(WordLevel()), 0, 64, "made here")
+    before = token_table(backbone)
+    hold_in_bfloat16(model)
+    assert torch.equal(token_table(backbone), before)
+    lowered = model.get_parameter("encoder.layer.0.attention.query.weight")
+    assert lowered.dtype == torch.bfloat16

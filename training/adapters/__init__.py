@@ -9,7 +9,7 @@ stack.py       all adapters as one, each row with its own, for export
 
 from training.adapters.attach import attach, attach_kinds, select
 from training.adapters.stack import GatheredLinear, Selection, stack
-from training.adapters.weights import average, load, load_weights, save, weights
+from training.adapters.weights import average, load, load_weights, parameters, save, weights
 
 __all__ = [
     "GatheredLinear",
@@ -19,6 +19,7 @@ __all__ = [
     "average",
     "load",
     "load_weights",
+    "parameters",
     "save",
     "select",
     "stack",
