@@ -38,8 +38,10 @@ class Fidelity(BaseModel):
     worst_cosine: _Cosine
     # Of a text's ten nearest among the others, the share that float32 has among its ten.
     top10_overlap: Annotated[float, Field(ge=0, le=1)]
-    # The largest change of a component between a text alone and in a batch with padding.
+    # The largest of 1 - cosine between a text's vectors alone and in a batch with padding, and the
+    # largest change of a component.
     batch_drift: Annotated[float, Field(ge=0)]
+    largest_change: Annotated[float, Field(ge=0)]
     texts: Annotated[int, Field(gt=0)]
     # Where the texts are from, what computed, and on what.
     source: _Words

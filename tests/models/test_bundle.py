@@ -52,6 +52,7 @@ FIDELITY = {
     "worst_cosine": 0.99,
     "top10_overlap": 0.98,
     "batch_drift": 0.0005,
+    "largest_change": 0.002,
     "texts": 500,
     "source": "some corpus",
     "runtime": "a runtime 1.0",

@@ -73,8 +73,8 @@ class Choice:
 
 
 # Every way there is, the fastest first as `python -m benchmarks.runtimes` ranks them. The flag:
-# whether it may be taken without being asked for. ONNX Runtime's int8 gained nothing over its
-# float32 here, and TensorRT builds engines for minutes before it starts.
+# whether it may be taken without being asked for. TensorRT builds engines for minutes before it
+# starts.
 WAYS: tuple[tuple[Choice, bool], ...] = (
     (Choice(Device.CUDA, Runtime.ONNXRUNTIME, Precision.FLOAT16), True),
     (Choice(Device.CUDA, Runtime.ONNXRUNTIME, Precision.FLOAT32), True),
@@ -84,7 +84,6 @@ WAYS: tuple[tuple[Choice, bool], ...] = (
     (Choice(Device.CPU, Runtime.OPENVINO, Precision.BFLOAT16), True),
     (Choice(Device.CPU, Runtime.OPENVINO, Precision.FLOAT32), True),
     (Choice(Device.CPU, Runtime.ONNXRUNTIME, Precision.FLOAT32), True),
-    (Choice(Device.CPU, Runtime.ONNXRUNTIME, Precision.INT8), False),
 )
 
 
@@ -129,7 +128,7 @@ def _obstacle(way: Choice, machine: Machine, manifest: Manifest) -> str | None:
         return f"{way.runtime} is not installed (see the extras cpu and gpu)"
     if way.precision is Precision.BFLOAT16 and not machine.bfloat16:
         return "the processor has no instructions for bfloat16"
-    if way.precision is Precision.INT8 and way.runtime is Runtime.OPENVINO and not machine.int8:
+    if way.precision is Precision.INT8 and not machine.int8:
         return "the processor has no instructions for int8"
     if way.precision is not Precision.BFLOAT16 and way.precision not in manifest.graphs:
         has = ", ".join(manifest.graphs)

@@ -36,8 +36,8 @@ class LoadedGraph(Protocol):
     # A batch is best as long as a multiple of this: runtimes that compile for each shape keep
     # fewer of them then.
     token_multiple: int
-    inputs: Sequence[Port]
-    outputs: Sequence[Port]
+    inputs: list[Port]
+    outputs: list[Port]
 
     def run(self, batch: Batch, outputs: Sequence[str]) -> list[Vectors]:
         """The named outputs for a batch, in arrays of their own; raises whatever goes wrong."""

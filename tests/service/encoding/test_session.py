@@ -259,7 +259,7 @@ def test_the_shipped_bundle_is_the_same_in_every_runtime() -> None:
         runtime: Session.open(bundle, 1, Wish(runtime, Precision.FLOAT32)).embed(batch)
         for runtime in sorted(MACHINE.runtimes)
     }
-    np.testing.assert_allclose(vectors["openvino"], vectors["onnxruntime"], atol=1e-5)
+    np.testing.assert_allclose(vectors[Runtime.OPENVINO], vectors[Runtime.ONNXRUNTIME], atol=1e-5)
 
 
 def test_kept_buffers_give_what_the_plain_run_gives(tiny_bundle: Bundle) -> None:
