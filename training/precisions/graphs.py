@@ -75,7 +75,7 @@ def write_float16(graph: Path, target: Path) -> None:
 
 
 def store_in_single(model: onnx.ModelProto) -> None:
-    """Undo `training.export.store_in_half`: weights as float32 again, their Casts gone, in place."""
+    """Undo `export.store_in_half` in place: weights as float32 again, their Casts gone."""
     graph = model.graph
     halves = {
         each.name: each for each in graph.initializer if each.data_type == TensorProto.FLOAT16

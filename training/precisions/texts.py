@@ -1,4 +1,4 @@
-"""Texts of every language and adapter, drawn from a corpus table: to calibrate on, to measure on."""
+"""Texts of every language and adapter, drawn from a corpus table to calibrate and measure on."""
 
 from __future__ import annotations
 
