@@ -7,8 +7,10 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import runtimes
 from benchmarks.adapters import _inputs, _session, main, with_one_adapter
 from models.bundle import Bundle
+from tests.tiny_bundle import BOTTLENECK, DIMENSION
 
 
 def test_the_fixed_graph_is_the_first_adapter_for_all_rows(tiny_bundle: Bundle) -> None:
@@ -36,3 +38,24 @@ def test_it_prints_a_row_for_each_shape(
     lines = result.output.splitlines()
     assert lines[0].startswith("tiny ")
     assert [line.split(" |")[0] for line in lines[3:]] == ["| 1 x 4", "| 2 x 8"]
+
+
+def test_operations_are_those_of_the_toys_matrix_products(tiny_bundle: Bundle) -> None:
+    rows, tokens = 3, 7
+    states = rows * tokens * DIMENSION
+    attention = 2 * (2 * tokens * states)  # scores, and what they mix
+    adapter = 2 * (2 * BOTTLENECK * states)  # down and up
+    assert runtimes.operations(tiny_bundle, rows, tokens) == attention + adapter
+
+
+def test_every_way_that_runs_here_is_timed(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "SHAPES", ((2, 4),))
+    monkeypatch.setattr(runtimes, "_SIDE", 8)
+    arguments = ["--bundle", str(tiny_bundle.path), "--rounds", "3", "--threads", "1"]
+    result = CliRunner().invoke(runtimes.main, arguments, catch_exceptions=False)
+    rows = [line for line in result.output.splitlines() if line.startswith("| o")]
+    assert rows[0].startswith("| onnxruntime float32 on cpu | ")
+    assert all(row.endswith("% |") for row in rows)
+    assert "left out: runtime openvino precision int8" in result.output
