@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import runtimes
+from benchmarks import fidelity, runtimes
 from benchmarks.adapters import _inputs, _session, main, with_one_adapter
 from models.bundle import Bundle
-from tests.tiny_bundle import BOTTLENECK, DIMENSION
+from tests.tiny_bundle import BOTTLENECK, DIMENSION, WORDS
+from tests.tiny_training import write_table
+from training.corpora.rows import Row
 
 
 def test_the_fixed_graph_is_the_first_adapter_for_all_rows(tiny_bundle: Bundle) -> None:
@@ -58,4 +62,22 @@ def test_every_way_that_runs_here_is_timed(
     rows = [line for line in result.output.splitlines() if line.startswith("| o")]
     assert rows[0].startswith("| onnxruntime float32 on cpu | ")
     assert all(row.endswith("% |") for row in rows)
+    assert "left out: runtime openvino precision int8" in result.output
+
+
+def test_the_fidelity_of_every_way_that_runs_here_is_printed(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    rows = [
+        Row(str(number), "made", "CC0", granularity, language, f"{word} {WORDS[number % 5]}")
+        for number, word in enumerate(WORDS)
+        for granularity in ("phrase", "sentence", "paragraph")
+        for language in ("en", "fr", "de")
+    ]
+    table = write_table(tmp_path / "corpus.parquet", rows)
+    arguments = ["--bundle", str(tiny_bundle.path), "--corpus", str(table), "--texts", "30"]
+    result = CliRunner().invoke(fidelity.main, arguments, catch_exceptions=False)
+    lines = [line for line in result.output.splitlines() if not line.startswith("left out: ")]
+    assert lines[-1].startswith("float32 in onnxruntime on cpu: cosine 1.00000, worst 1.00000;")
+    assert "30 texts: may be the default" in lines[-1]
     assert "left out: runtime openvino precision int8" in result.output
