@@ -51,25 +51,26 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--bundle", type=_FOLDER, required=True, help="the bundle")
 @click.option("--corpus", type=_EXISTING, required=True, help="where the texts come from")
 @click.option("--texts", "count", default=100, show_default=True)
-def main(run: Path | None, bundle: Path, corpus: Path, count: int) -> None:
+@click.option("--threads", type=click.IntRange(min=1), help="[default: all cores]")
+def main(run: Path | None, bundle: Path, corpus: Path, count: int, threads: int | None) -> None:
     """Compare every precision with float32, or with --run one mixed request with torch."""
     if run is None:
-        compare_precisions(bundle, corpus, count)
+        compare_precisions(bundle, corpus, count, threads)
     else:
         compare_with_torch(run, bundle, corpus, count)
 
 
-def compare_precisions(path: Path, table: Path, count: int) -> None:
+def compare_precisions(path: Path, table: Path, count: int, threads: int | None) -> None:
     """Print the fidelity of every way to compute the bundle that runs here."""
     bundle = Bundle.open(path)
     _, texts = draw(table, bundle, 2, count)
     pad = bundle.manifest.tokenizer.pad_token_id
     base = Wish(Runtime.ONNXRUNTIME, Precision.FLOAT32, Device.CPU)
-    reference = embed(_runner(Session.open(bundle, wish=base)), texts, pad)
+    reference = embed(_runner(Session.open(bundle, threads, base)), texts, pad)
     for way, _ in WAYS:
         wish = Wish(way.runtime, way.precision, way.device)
         try:
-            runner = _runner(Session.open(bundle, wish=wish))
+            runner = _runner(Session.open(bundle, threads, wish))
         except SettingsError as error:
             click.echo(f"left out: {error}")
             continue

@@ -76,6 +76,7 @@ def test_the_fidelity_of_every_way_that_runs_here_is_printed(
     ]
     table = write_table(tmp_path / "corpus.parquet", rows)
     arguments = ["--bundle", str(tiny_bundle.path), "--corpus", str(table), "--texts", "30"]
+    arguments += ["--threads", "1"]
     result = CliRunner().invoke(fidelity.main, arguments, catch_exceptions=False)
     lines = [line for line in result.output.splitlines() if not line.startswith("left out: ")]
     assert lines[-1].startswith("float32 in onnxruntime on cpu: cosine 1.00000, worst 1.00000;")
