@@ -23,7 +23,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-FORMAT_VERSION = 1
+from models.precision import Fidelity, Precision
+
+# What is written; version 1 is read as well.
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
 MANIFEST_NAME = "manifest.json"
 DEFAULT_BUNDLE = Path(__file__).parent / "polygrain-mini"
 
@@ -62,12 +66,6 @@ class Pooling(StrEnum):
     """How token states become one vector, inside the graph."""
 
     MEAN = "mean"
-
-
-class Precision(StrEnum):
-    """The arithmetic that a graph computes in, whatever its weights are stored as."""
-
-    FLOAT32 = "float32"
 
 
 _FILE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -121,6 +119,8 @@ class Manifest(_Value):
     routing: dict[Granularity, Name]
     comparable: tuple[tuple[Name, ...], ...]
     graphs: Annotated[dict[Precision, FileName], Field(min_length=1)]
+    # Empty in format version 1, which does not know it.
+    fidelity: dict[Precision, Fidelity] = {}
     tokenizer: Tokenizer
     model_card: FileName
     provenance: dict[str, Any]
@@ -130,6 +130,7 @@ class Manifest(_Value):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        self._check_precisions()
         names = [adapter.name for adapter in self.adapters]
         if len(set(names)) != len(names):
             raise ValueError(f"adapters: names repeat: {', '.join(names)}")
@@ -156,6 +157,20 @@ class Manifest(_Value):
         if MANIFEST_NAME in self.files:
             raise ValueError(f"files: {MANIFEST_NAME} cannot list itself")
         return self
+
+    def _check_precisions(self) -> None:
+        told = "fidelity" in self.model_fields_set
+        if self.format_version == 1 and (told or set(self.graphs) != {Precision.FLOAT32}):
+            raise ValueError("fidelity or graphs: format version 1 knows float32 alone")
+        if self.format_version > 1 and not told:
+            raise ValueError("fidelity: Field required")
+        if Precision.FLOAT32 not in self.graphs:
+            raise ValueError("graphs: none of float32, which the others are measured against")
+        if Precision.BFLOAT16 in self.graphs:
+            raise ValueError("graphs: bfloat16 is an arithmetic of the float32 graph; no own graph")
+        measurable = {*self.graphs, Precision.BFLOAT16} - {Precision.FLOAT32}
+        if unknown := sorted(set(self.fidelity) - measurable):
+            raise ValueError(f"fidelity: of {', '.join(unknown)}, which the bundle does not have")
 
     def adapter(self, name: str) -> Adapter:
         """The adapter called `name`; KeyError where there is none."""
@@ -197,8 +212,12 @@ class Bundle:
         return self.path / name
 
     def graph(self, precision: Precision = Precision.FLOAT32) -> Path:
-        """The path of the ONNX graph that computes in `precision`; KeyError where it has none."""
-        return self.file(self.manifest.graphs[precision])
+        """The path of the ONNX graph for `precision`; KeyError where the bundle has none.
+
+        bfloat16 is computed from the graph of float32.
+        """
+        key = Precision.FLOAT32 if precision is Precision.BFLOAT16 else precision
+        return self.file(self.manifest.graphs[key])
 
     def _verify_files(self, present: set[str]) -> None:
         listed = set(self.manifest.files)
@@ -279,10 +298,11 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
         raise BundleError(f"{refused} is not a JSON object")
     version = values.get("format_version")
     # The version is read before the rest: a later format may differ in every other field.
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in READ_VERSIONS:
         raise BundleError(
             f"bundle {path}: format_version is {_short(version)}, this program reads "
-            f"{FORMAT_VERSION}; update the program, or export the bundle again"
+            f"{' and '.join(map(str, READ_VERSIONS))}; update the program, or export the bundle "
+            "again"
         )
     try:
         return Manifest.model_validate_json(text, strict=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, get_args
 
 import click
 import numpy as np
@@ -28,10 +28,18 @@ from service.api.ops import describe
 from service.api.requests import facts_json
 from service.app import create_app
 from service.encoding.encoder import Encoded, Encoder, Options, Unit
-from service.encoding.session import Vectors
+from service.encoding.session import Vectors, Wish, choose, look
 from service.encoding.tokenizer import LongText
 from service.errors import PolygrainError
-from service.settings import Settings, SettingsError, read_settings, unknown_variables
+from service.settings import (
+    DeviceName,
+    PrecisionName,
+    RuntimeName,
+    Settings,
+    SettingsError,
+    read_settings,
+    unknown_variables,
+)
 from service.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
@@ -67,6 +75,22 @@ def _threads_option(command: _Command) -> _Command:
     return click.option(
         "--threads", type=int, help="Cores that the model uses.  [default: all available]"
     )(command)
+
+
+def _model_options(command: _Command) -> _Command:
+    """What computes the model; docs/precisions.md tells what `auto` takes."""
+    for name, allowed, what in (
+        ("device", DeviceName, "What the model is computed on."),
+        ("precision", PrecisionName, "The arithmetic that it is computed in."),
+        ("runtime", RuntimeName, "The library that computes it."),
+    ):
+        values = ", ".join(get_args(allowed))
+        command = click.option(f"--{name}", help=f"{what} {values}.  [default: auto]")(command)
+    return command
+
+
+def _open_encoder(settings: Settings) -> Encoder:
+    return Encoder.open(settings.bundle, threads=settings.threads, wish=Wish.of(settings))
 
 
 def _granularity_option(command: _Command) -> _Command:
@@ -107,6 +131,7 @@ def main() -> None:
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 @_bundle_option
+@_model_options
 @_threads_option
 def serve(**given: object) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT, then answer what was accepted and stop."""
@@ -118,7 +143,7 @@ def serve(**given: object) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_in_peace)
     with _bound_socket(settings) as listener:
-        encoder = Encoder.open(settings.bundle, threads=settings.threads)
+        encoder = _open_encoder(settings)
         listener.listen(2_048)
         host, port = listener.getsockname()[:2]
         manifest = encoder.manifest
@@ -187,6 +212,7 @@ def _bound_socket(settings: Settings) -> Iterator[socket.socket]:
 )
 @_skip_blank_option
 @_bundle_option
+@_model_options
 @_threads_option
 def embed(
     file: IO[bytes],
@@ -209,7 +235,7 @@ def embed(
     if adapter is not None and granularity != "auto":
         raise click.UsageError("--adapter and --granularity exclude each other; give one")
     settings = read_settings(given)
-    encoder = Encoder.open(settings.bundle, threads=settings.threads)
+    encoder = _open_encoder(settings)
     if adapter is not None:
         _check_adapter(adapter, encoder)
     options = Options(LongText(long_text), normalize)
@@ -308,6 +334,7 @@ def _write_header(file: IO[bytes], rows: int, dimension: int) -> None:
 )
 @_skip_blank_option
 @_bundle_option
+@_model_options
 @_threads_option
 def align(
     source: IO[bytes],
@@ -327,7 +354,7 @@ def align(
     settings = read_settings(given)
     sources = _file_units(source, granularity, skip_blank)
     targets = _file_units(target, granularity, skip_blank)
-    encoder = Encoder.open(settings.bundle, threads=settings.threads)
+    encoder = _open_encoder(settings)
     units = [unit for _, unit in sources + targets]
     options = Options(comparable=True)
     vectors = encoder.encode(units, options, batch_tokens=settings.batch_tokens).vectors
@@ -378,11 +405,14 @@ def _numbered_lines(file: IO[bytes], origin: str, skip_blank: bool) -> Iterator[
 
 @main.command()
 @_bundle_option
+@_model_options
 def info(**given: object) -> None:
     """Describe the bundle and the limits, as the service's /info does."""
     settings = read_settings(given)
     manifest = Bundle.open(settings.bundle).manifest
-    click.echo(orjson.dumps(describe(manifest, settings), option=orjson.OPT_INDENT_2))
+    wish = Wish.of(settings)
+    choice = choose(wish, look(wish), manifest)
+    click.echo(orjson.dumps(describe(manifest, choice, settings), option=orjson.OPT_INDENT_2))
 
 
 @main.group(name="bundle")

@@ -15,6 +15,9 @@ from models.bundle import DEFAULT_BUNDLE
 ENV_PREFIX = "POLYGRAIN_"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+RuntimeName = Literal["auto", "onnxruntime", "openvino", "tensorrt"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "int8", "float16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -33,6 +36,10 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     # None: every core this process may run on.
     threads: Positive | None = None
+    # What computes the model; auto takes the fastest that is here and faithful.
+    runtime: RuntimeName = "auto"
+    precision: PrecisionName = "auto"
+    device: DeviceName = "auto"
     log_level: LogLevel = "info"
 
     max_items: Positive = 2_048

@@ -22,6 +22,7 @@ class GatedSession(Session):
 
     def __init__(self, inner: Session) -> None:
         self._inner = inner
+        self.choice = inner.choice
         self.gate = threading.Event()
         self.entered = threading.Event()
         self.rows: list[list[int]] = []  # the token ids of every row that came, padding included
@@ -39,6 +40,7 @@ class FailingSession(Session):
 
     def __init__(self, inner: Session, poison: Sequence[int]) -> None:
         self._inner = inner
+        self.choice = inner.choice
         self._poison = list(poison)
 
     def embed(self, batch: Batch) -> Vectors:
@@ -52,6 +54,7 @@ class ShortSession(Session):
 
     def __init__(self, inner: Session) -> None:
         self._inner = inner
+        self.choice = inner.choice
 
     def embed(self, batch: Batch) -> Vectors:
         return self._inner.embed(batch)[:-1]

@@ -155,6 +155,7 @@ def write_tiny_bundle(
         "routing": {"phrase": "phrase", "sentence": "sentence", "paragraph": "paragraph"},
         "comparable": (("sentence", "paragraph"),),
         "graphs": {"float32": "encoder.onnx"},
+        "fidelity": {},
         "tokenizer": {"file": "tokenizer.json", "pad_token_id": VOCABULARY["[PAD]"]},
         "model_card": "MODEL_CARD.md",
         "provenance": {"made_by": "tests"},

@@ -15,6 +15,7 @@ from models.bundle import BundleError
 from training.ablate_cli import ablate_command
 from training.data_cli import dictionary_command, mine_command
 from training.errors import TrainingError
+from training.quantize_cli import quantize_command
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -307,6 +308,7 @@ def corpus_stats_command(table: Path, top: int, json_file: Path | None, plots: P
 
 cli.add_command(ablate_command)
 cli.add_command(mine_command)
+cli.add_command(quantize_command)
 corpus_group.add_command(dictionary_command)
 
 
@@ -320,7 +322,7 @@ def main() -> None:
     """The program: errors that a person can mend are one line on stderr and exit code 1."""
     needed = (
         *("torch", "transformers", "adapters", "onnx", "pyarrow", "py3langid", "matplotlib"),
-        *("anyascii", "regex"),
+        *("anyascii", "regex", "openvino", "nncf"),
     )
     if missing := [name for name in needed if find_spec(name) is None]:
         install = "pip install -e '.[cpu,training]'"

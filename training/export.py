@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from models.bundle import TEXT_GRANULARITIES, Pooling, Precision, write
+from models.bundle import TEXT_GRANULARITIES, Pooling, write
+from models.precision import Precision
 from training import adapters
 from training.backbone import Backbone, masked_mean
 from training.corpora.sampling import load_pairs
@@ -247,6 +248,7 @@ def _manifest(
         # Each adapter may learn a space of its own: only a measurement says that two share one.
         "comparable": _comparable(scores, routing),
         "graphs": {Precision.FLOAT32: GRAPH_NAME},
+        "fidelity": {},  # `polygrain-train quantize` measures
         "tokenizer": {"file": "tokenizer.json", "pad_token_id": backbone.pad_token_id},
         "model_card": "MODEL_CARD.md",
         "scores": scores,

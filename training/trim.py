@@ -30,6 +30,7 @@ from models.bundle import (
     sha256_of,
     write,
 )
+from models.precision import Precision
 from training.corpora.table import read_report, read_table
 from training.errors import TrainingError
 from training.trimming.choice import Choice, TokenCounts, choose
@@ -93,15 +94,13 @@ def trim(
         vocabulary, counts, options.characters, options.coverage, options.vocabulary_size
     )
     smaller = cut(vocabulary, choice.why)
-    graphs = {
-        file: _cut_graph(parent.file(file), vocabulary, smaller)
-        for file in dict.fromkeys(manifest.graphs.values())
-    }
+    # Of float32 alone: what was calibrated and measured on the parent is not so for the child.
+    compared = manifest.graphs[Precision.FLOAT32]
+    graphs = {compared: _cut_graph(parent.file(compared), vocabulary, smaller)}
     tokenizer = manifest.tokenizer.model_copy(
         update={"pad_token_id": smaller.new_ids[vocabulary.padding]}
     )
     child = manifest.model_copy(update={"tokenizer": tokenizer})
-    compared = next(iter(manifest.graphs.values()))
     costs = measure(
         Encoder.open(manifest, tokenizer_json, str(parent.file(compared)), options.threads),
         Encoder.open(child, smaller.tokenizer_json, graphs[compared], options.threads),
@@ -116,12 +115,15 @@ def trim(
         "version": version,
         "vocabulary_size": len(smaller.old_ids),
         "languages": options.languages,
+        "graphs": {Precision.FLOAT32: compared},
+        "fidelity": {},
         "scores": {},  # the parent's were measured on the parent
         "provenance": provenance,
     }
     card = _card(parent, values, costs)
     files: dict[str, Path | bytes] = {
-        file: parent.file(file) for file in set(manifest.files) - _external_data(parent)
+        file: parent.file(file)
+        for file in set(manifest.files) - _external_data(parent) - set(manifest.graphs.values())
     }
     files |= {**graphs, manifest.tokenizer.file: smaller.tokenizer_json.encode()}
     files[manifest.model_card] = card.encode()

@@ -7,9 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from models.bundle import Manifest, Precision
+from models.bundle import Manifest
 from service.api.requests import json_response, service_of
 from service.api.schemas import Info, Status, operation
+from service.encoding.session import Choice
 from service.settings import Settings
 
 router = APIRouter(tags=["operation"])
@@ -32,11 +33,12 @@ async def readyz(request: Request) -> Response:
 async def info(request: Request) -> Response:
     """The bundle that is served, its adapters, and the limits of a request."""
     service = service_of(request)
-    return json_response(describe(service.engine.encoder.manifest, service.settings))
+    encoder = service.engine.encoder
+    return json_response(describe(encoder.manifest, encoder.choice, service.settings))
 
 
-def describe(manifest: Manifest, settings: Settings) -> dict[str, Any]:
-    """The bundle, its adapters and the limits, as JSON values."""
+def describe(manifest: Manifest, choice: Choice, settings: Settings) -> dict[str, Any]:
+    """The bundle, what computes it, its adapters and the limits, as JSON values."""
     adapters = [
         {"name": a.name, "granularity": a.granularity, "max_tokens": a.max_tokens}
         for a in manifest.adapters
@@ -46,7 +48,9 @@ def describe(manifest: Manifest, settings: Settings) -> dict[str, Any]:
         "version": manifest.version,
         "service_version": version("polygrain"),
         "dimensions": manifest.dimension,
-        "precision": Precision.FLOAT32,
+        "precision": choice.precision,
+        "runtime": choice.runtime,
+        "device": choice.device,
         "languages": manifest.languages,
         "adapters": adapters,
         "routing": {str(granularity): name for granularity, name in manifest.routing.items()},

@@ -240,6 +240,8 @@ class Info(BaseModel):
     service_version: str
     dimensions: int
     precision: str
+    runtime: str
+    device: str
     languages: list[str]
     adapters: list[AdapterInfo]
     routing: dict[str, str]

@@ -14,7 +14,7 @@ import numpy as np
 from models.bundle import TEXT_GRANULARITIES, Adapter, Bundle, Granularity, Manifest
 from service.encoding.batching import Batcher, TokenLedger, plan_batches
 from service.encoding.granularity import route
-from service.encoding.session import Session, Vectors
+from service.encoding.session import Choice, Session, Vectors, Wish
 from service.encoding.tokenizer import LongText, Row, Tokenizer, windows
 from service.errors import InferenceFailed, InvalidInput, NotReady, TooLarge, quote
 
@@ -131,10 +131,19 @@ class Encoder:
         self._session = session
 
     @classmethod
-    def open(cls, path: Path, *, threads: int | None = None) -> Encoder:
-        """Verify and load the bundle at `path`; BundleError, in one line, where it is not whole."""
+    def open(cls, path: Path, *, threads: int | None = None, wish: Wish | None = None) -> Encoder:
+        """Verify and load the bundle at `path`, to compute the way that `wish` asks for.
+
+        Raises BundleError, in one line, where it is not whole, and SettingsError where this machine
+        cannot do what was asked for.
+        """
         bundle = Bundle.open(path)
-        return cls(bundle, Tokenizer.open(bundle), Session.open(bundle, threads))
+        return cls(bundle, Tokenizer.open(bundle), Session.open(bundle, threads, wish))
+
+    @property
+    def choice(self) -> Choice:
+        """What computes the model, in which precision, on which device."""
+        return self._session.choice
 
     @property
     def manifest(self) -> Manifest:

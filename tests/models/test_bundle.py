@@ -26,16 +26,17 @@ from hypothesis import strategies as st
 
 from models import bundle as bundle_module
 from models.bundle import (
+    DEFAULT_BUNDLE,
     FORMAT_VERSION,
     Adapter,
     Bundle,
     BundleError,
     Granularity,
     Manifest,
-    Precision,
     sha256_of,
     write,
 )
+from models.precision import Fidelity, Precision
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -43,6 +44,19 @@ FILES: dict[str, bytes] = {
     "encoder.onnx": bytes(range(256)) * 20,
     "tokenizer.json": b"{}",
     "MODEL_CARD.md": "# Karte für ein Bündel\n".encode(),
+}
+
+
+FIDELITY = {
+    "mean_cosine": 0.9995,
+    "worst_cosine": 0.99,
+    "top10_overlap": 0.98,
+    "batch_drift": 0.0005,
+    "largest_change": 0.002,
+    "texts": 500,
+    "source": "some corpus",
+    "runtime": "a runtime 1.0",
+    "processor": "a processor",
 }
 
 
@@ -64,6 +78,7 @@ def manifest_values() -> dict[str, Any]:
         "routing": {"phrase": "ph", "sentence": "st", "paragraph": "pg"},
         "comparable": [["ph", "st"]],
         "graphs": {"float32": "encoder.onnx"},
+        "fidelity": {"bfloat16": FIDELITY},
         "tokenizer": {"file": "tokenizer.json", "pad_token_id": 0},
         "model_card": "MODEL_CARD.md",
         "provenance": {"backbone": "none", "seed": 7, "κλειδί": ["ü", None, 0.1]},
@@ -125,9 +140,63 @@ def test_what_was_written_opens_and_says_the_same(bundle: Path) -> None:
 def test_paths_of_the_parts(bundle: Path) -> None:
     opened = Bundle.open(bundle)
     assert opened.graph() == opened.graph(Precision.FLOAT32) == bundle / "encoder.onnx"
+    assert opened.graph(Precision.BFLOAT16) == bundle / "encoder.onnx"
+    with pytest.raises(KeyError):
+        opened.graph(Precision.INT8)
     assert opened.file("tokenizer.json") == bundle / "tokenizer.json"
     with pytest.raises(KeyError):
         opened.file("manifest.json")
+
+
+def test_a_bundle_of_version_1_opens_without_any_fidelity(bundle: Path) -> None:
+    def as_version_1(values: dict[str, Any]) -> None:
+        values["format_version"] = 1
+        del values["fidelity"]
+
+    rewrite_manifest(bundle, as_version_1)
+    manifest = Bundle.open(bundle).manifest
+    assert (manifest.format_version, manifest.fidelity) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"format_version": 1}, "format version 1 knows float32 alone"),
+        (
+            {"format_version": 1, "graphs": {"float32": "encoder.onnx", "int8": "encoder.onnx"}},
+            "format version 1 knows float32 alone",
+        ),
+    ],
+)
+def test_version_1_has_nothing_of_version_2(
+    bundle: Path, change: dict[str, Any], reason: str
+) -> None:
+    rewrite_manifest(bundle, lambda values: values.update(change))
+    assert reason in refusal(bundle)
+
+
+def test_version_2_must_say_what_was_measured(bundle: Path) -> None:
+    rewrite_manifest(bundle, lambda values: values.pop("fidelity"))
+    assert "fidelity: Field required" in refusal(bundle)
+
+
+def test_the_shipped_bundle_is_of_a_version_that_is_read() -> None:
+    manifest = Bundle.open(DEFAULT_BUNDLE).manifest
+    assert (manifest.format_version == 1) == ("fidelity" not in manifest.model_fields_set)
+
+
+@pytest.mark.parametrize(
+    ("field", "just", "beyond"),
+    [
+        ("mean_cosine", 0.999, 0.9989),
+        ("top10_overlap", 0.97, 0.9699),
+        ("batch_drift", 1e-3, 1.01e-3),
+    ],
+)
+def test_each_limit_decides_what_qualifies(field: str, just: float, beyond: float) -> None:
+    best = FIDELITY | {"mean_cosine": 1.0, "top10_overlap": 1.0, "batch_drift": 0.0}
+    assert Fidelity.model_validate(best | {field: just}).qualifies
+    assert not Fidelity.model_validate(best | {field: beyond}).qualifies
 
 
 def test_adapters_and_what_compares(bundle: Path) -> None:
@@ -427,7 +496,7 @@ def test_a_disk_that_fails_while_hashing(bundle: Path, monkeypatch: pytest.Monke
         (b"null", "is not a JSON object"),
         (b'"text"', "is not a JSON object"),
         (b"{}", "format_version is None"),
-        (b'{"format_version": 2}', "format_version is 2, this program reads 1"),
+        (b'{"format_version": 3}', "format_version is 3, this program reads 1 and 2"),
         (b'{"format_version": 0}', "format_version is 0"),
         (b'{"format_version": "1"}', "format_version is '1'"),
         (b'{"format_version": 1.0}', "format_version is 1.0"),
@@ -442,8 +511,8 @@ def test_a_manifest_that_is_none(bundle: Path, content: bytes, reason: str) -> N
 
 
 def test_a_later_version_is_told_before_its_other_fields(bundle: Path) -> None:
-    (bundle / "manifest.json").write_bytes(b'{"format_version": 2, "shape": "unheard of"}')
-    assert "format_version is 2, this program reads 1; update" in refusal(bundle)
+    (bundle / "manifest.json").write_bytes(b'{"format_version": 3, "shape": "unheard of"}')
+    assert "format_version is 3, this program reads 1 and 2; update" in refusal(bundle)
 
 
 def test_nesting_that_only_the_second_parser_refuses(bundle: Path) -> None:
@@ -496,7 +565,20 @@ def test_every_field_is_needed(bundle: Path, field: str) -> None:
         ("comparable", [["ph", "xx"]], "no adapter named xx"),
         ("comparable", ["ph"], "comparable.0"),
         ("graphs", {}, "graphs: Dictionary should have at least 1 item"),
-        ("graphs", {"float16": "encoder.onnx"}, "graphs.float16.[key]"),
+        ("graphs", {"float64": "encoder.onnx"}, "graphs.float64.[key]"),
+        ("graphs", {"float16": "encoder.onnx"}, "graphs: none of float32"),
+        (
+            "graphs",
+            {"float32": "encoder.onnx", "bfloat16": "encoder.onnx"},
+            "graphs: bfloat16 is an arithmetic of the float32 graph",
+        ),
+        ("fidelity", {"int8": FIDELITY}, "fidelity: of int8, which the bundle does not have"),
+        ("fidelity", {"float32": FIDELITY}, "fidelity: of float32"),
+        ("fidelity", {"bfloat16": {**FIDELITY, "texts": 0}}, "fidelity.bfloat16.texts: "),
+        ("fidelity", {"bfloat16": {**FIDELITY, "top10_overlap": 1.1}}, "top10_overlap: "),
+        ("fidelity", {"bfloat16": {**FIDELITY, "batch_drift": -0.1}}, "batch_drift: "),
+        ("fidelity", {"bfloat16": {**FIDELITY, "mean": 1}}, "fidelity.bfloat16.mean: Extra"),
+        ("fidelity", None, "fidelity: "),
         ("graphs", {"float32": "other.onnx"}, "files: no record of other.onnx"),
         ("graphs", {"float32": "../encoder.onnx"}, "graphs.float32: String should match"),
         ("tokenizer", {"file": "gone", "pad_token_id": 0}, "files: no record of gone"),
@@ -855,6 +937,7 @@ def manifests(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, bytes]]:
         },
         "comparable": draw(st.lists(st.lists(st.sampled_from(names), max_size=3), max_size=3)),
         "graphs": {"float32": file_names[0]},
+        "fidelity": draw(st.sampled_from([{}, {"bfloat16": FIDELITY}])),
         "tokenizer": {
             "file": file_names[1],
             "pad_token_id": draw(st.integers(0, vocabulary_size - 1)),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from models.bundle import FORMAT_VERSION, Adapter, Bundle, Manifest
+from models.precision import Fidelity
 from tests.tiny_bundle import expected_embedding
 
 README = (Path(__file__).parents[2] / "models" / "README.md").read_text(encoding="utf-8")
@@ -88,7 +89,7 @@ def test_the_example_refuses_damage(tiny_bundle: Bundle, tmp_path: Path, damage:
     shutil.copytree(tiny_bundle.path, path)
     if damage == "version":
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        (path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 2}))
+        (path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 3}))
     elif damage == "extra":
         (path / "extra").write_bytes(b"")
     elif damage == "missing":
@@ -110,6 +111,7 @@ def fields_of_table(heading: str) -> list[str]:
 def test_the_tables_list_the_fields_in_their_order() -> None:
     assert fields_of_table("## The manifest") == [*Manifest.model_fields]
     assert fields_of_table("Each object of `adapters`") == [*Adapter.model_fields]
+    assert fields_of_table("Each object of `fidelity`") == [*Fidelity.model_fields]
 
 
 def test_the_page_is_of_the_version_that_the_code_reads() -> None:

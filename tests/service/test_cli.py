@@ -182,6 +182,28 @@ def test_info_describes_the_bundle(bundle: Bundle) -> None:
     assert info["routing"] == {"phrase": "phrase", "sentence": "sentence", "paragraph": "paragraph"}
 
 
+def test_info_tells_what_would_compute_the_model(bundle: Bundle) -> None:
+    info = json.loads(_run("info", "--runtime", "onnxruntime", "--device", "cpu").stdout)
+    assert (info["runtime"], info["precision"], info["device"]) == (
+        *("onnxruntime", "float32", "cpu"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--precision", "int8"), "the bundle has no graph of int8, only of float32"),
+        (("--runtime", "onnxruntime", "--precision", "bfloat16"), "there is no such combination"),
+        (("--precision", "float64"), "--precision is 'float64': input should be 'auto', 'float32'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["embed", "info"])
+def test_what_cannot_compute_the_model_is_refused_in_one_line(
+    bundle: Bundle, command: str, arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in _one_line(_run(command, *arguments), 2)
+
+
 def test_the_option_wins_over_the_environment(
     tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models.bundle import Bundle, BundleError
-from service.encoding.session import Session
+from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError
+from models.precision import Precision
+from service.encoding.session import Choice, Device, Runtime, Session, Wish, available_cores, look
+from service.encoding.session.on_onnxruntime import OnnxDeviceGraph
+from service.encoding.session.session import _load
 from service.encoding.tokenizer import Batch
 from service.errors import InferenceFailed
 from tests.tiny_bundle import (
@@ -29,38 +34,65 @@ _LONG_SHORT = Batch(
 )
 
 
-def test_vectors_and_states_are_those_of_the_oracle(tiny_bundle: Bundle) -> None:
-    embedding, tokens = Session.open(tiny_bundle, 1).embed_with_tokens(_LONG_SHORT)
+MACHINE = look(Wish(device=Device.CPU))
+
+
+@pytest.fixture(params=[Runtime.ONNXRUNTIME, Runtime.OPENVINO])
+def wish(request: pytest.FixtureRequest) -> Wish:
+    """float32 on the CPU in each runtime that is installed."""
+    if request.param not in MACHINE.runtimes:
+        pytest.skip(f"{request.param} is not installed")
+    return Wish(request.param, Precision.FLOAT32, Device.CPU)
+
+
+def test_vectors_and_states_are_those_of_the_oracle(tiny_bundle: Bundle, wish: Wish) -> None:
+    session = Session.open(tiny_bundle, 1, wish)
+    embedding, tokens = session.embed_with_tokens(_LONG_SHORT)
     for index, (ids, row) in enumerate([([2, 5, 6, 7, 3], 2), ([2, 9, 3], 0)]):
         states = expected_tokens(ids, row)
         np.testing.assert_allclose(tokens[index, : len(ids)], states, atol=1e-5)
         mean = states.mean(axis=0)
         np.testing.assert_allclose(embedding[index], mean / np.linalg.norm(mean), atol=1e-6)
-    np.testing.assert_array_equal(Session.open(tiny_bundle, 1).embed(_LONG_SHORT), embedding)
+    np.testing.assert_array_equal(session.embed(_LONG_SHORT), embedding)
+    assert tokens.shape == (2, 5, DIMENSION)
     assert embedding.dtype == tokens.dtype == np.float32
 
 
 @pytest.mark.parametrize("row", [-1, 4])
-def test_an_adapter_row_out_of_range_never_reaches_the_graph(tiny_bundle: Bundle, row: int) -> None:
+def test_an_adapter_row_out_of_range_never_reaches_the_graph(
+    tiny_bundle: Bundle, wish: Wish, row: int
+) -> None:
     batch = dataclasses.replace(_LONG_SHORT, adapter_ids=np.array([0, row], np.int64))
     with pytest.raises(InferenceFailed, match="not all within 0 to 3"):
-        Session.open(tiny_bundle, 1).embed(batch)
+        Session.open(tiny_bundle, 1, wish).embed(batch)
 
 
-def test_whatever_the_runtime_raises_is_one_error(tiny_bundle: Bundle) -> None:
-    ids = np.full_like(_LONG_SHORT.input_ids, len(VOCABULARY))
+@pytest.mark.parametrize("token", [-1, len(VOCABULARY)])
+def test_a_token_outside_the_vocabulary_never_reaches_the_graph(
+    tiny_bundle: Bundle, wish: Wish, token: int
+) -> None:
+    ids = _LONG_SHORT.input_ids.copy()
+    ids[1, 4] = token
+    with pytest.raises(InferenceFailed, match=f"not all within 0 to {len(VOCABULARY) - 1}"):
+        Session.open(tiny_bundle, 1, wish).embed(dataclasses.replace(_LONG_SHORT, input_ids=ids))
+
+
+def test_whatever_the_runtime_raises_is_one_error(tiny_bundle: Bundle, wish: Wish) -> None:
+    session = Session.open(tiny_bundle, 1, wish)
     with pytest.raises(InferenceFailed, match="the model failed: ") as caught:
-        Session.open(tiny_bundle, 1).embed(dataclasses.replace(_LONG_SHORT, input_ids=ids))
+        session.embed(dataclasses.replace(_LONG_SHORT, adapter_ids=np.array([[0], [1]])))
+    session.embed(_LONG_SHORT)  # and the next batch is not affected
     assert "\n" not in caught.value.message
 
 
-def test_a_number_that_is_not_finite_is_a_failure(tmp_path: Path) -> None:
+def test_a_number_that_is_not_finite_is_a_failure(tmp_path: Path, wish: Wish) -> None:
     model = onnx.load_from_string(tiny_graph())
     table = next(t for t in model.graph.initializer if t.name == "table")
     broken = WEIGHTS["table"].copy()
     broken[5, 0] = np.nan
     table.CopyFrom(numpy_helper.from_array(broken, "table"))
-    session = Session.open(write_tiny_bundle(tmp_path / "b", graph=model.SerializeToString()), 1)
+    bundle = write_tiny_bundle(tmp_path / "b", graph=model.SerializeToString())
+    session = Session.open(bundle, 1, wish)
     fine = dataclasses.replace(_LONG_SHORT, input_ids=np.full((2, 5), 6, np.int64))
     session.embed(fine)
     with pytest.raises(InferenceFailed, match="not finite"):
@@ -133,34 +165,139 @@ def _other_states(model: onnx.ModelProto) -> None:
     [
         (_rename_input, "its inputs are adapter_ids, attention_mask, ids; the format asks for"),
         (_add_input, "its inputs are adapter_ids, attention_mask, input_ids, token_type_ids"),
-        (_fix_batch, r"input input_ids is tensor\(int64\)\[1, 'tokens'\]; the format asks for"),
+        (_fix_batch, r"input input_ids is int64\[1, any\]; the format asks for int64\[any, any\]"),
         (_drop_tokens, "its outputs are embedding; the format asks for embedding, tokens"),
-        (_double_precision, r"output embedding is tensor\(double\)"),
-        (_short_stack, "adapter paragraph: the model failed"),
-        (_few_positions, "adapter paragraph: the model failed"),
+        (_double_precision, r"output embedding is float64"),
+        (_short_stack, r"adapter paragraph: the model failed|holds 3 rows, and up to 4 are"),
+        (_few_positions, r"adapter paragraph: the model failed|holds 31 rows, and up to 32 are"),
         (_other_states, "embedding is not the normalised mean of tokens"),
     ],
 )
 def test_a_graph_that_breaks_the_contract_is_refused_in_one_line(
-    tmp_path: Path, change: Callable[[onnx.ModelProto], None], message: str
+    tmp_path: Path, wish: Wish, change: Callable[[onnx.ModelProto], None], message: str
 ) -> None:
     model = onnx.load_from_string(tiny_graph())
     change(model)
     bundle = write_tiny_bundle(tmp_path / "b", graph=model.SerializeToString())
     with pytest.raises(BundleError, match=message) as caught:
-        Session.open(bundle, 1)
+        Session.open(bundle, 1, wish)
     assert "\n" not in str(caught.value)
     assert "encoder.onnx" in str(caught.value)
 
 
-def test_a_dimension_other_than_the_manifests_is_refused(tmp_path: Path) -> None:
+def test_a_dimension_other_than_the_manifests_is_refused(tmp_path: Path, wish: Wish) -> None:
     bundle = write_tiny_bundle(tmp_path / "b", dimension=DIMENSION + 1)
-    with pytest.raises(BundleError, match=r"embedding is tensor\(float\)\['batch', 8\]"):
-        Session.open(bundle, 1)
+    with pytest.raises(BundleError, match=r"embedding is float32\[any, 8\]"):
+        Session.open(bundle, 1, wish)
 
 
-def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path, wish: Wish) -> None:
     bundle = write_tiny_bundle(tmp_path / "b", graph=b"not a graph")
     with pytest.raises(BundleError, match=r"encoder\.onnx cannot be loaded") as caught:
-        Session.open(bundle, 1)
+        Session.open(bundle, 1, wish)
     assert "\n" not in str(caught.value)
+
+
+def test_padding_for_the_runtime_changes_nothing(tiny_bundle: Bundle, wish: Wish) -> None:
+    session = Session.open(tiny_bundle, 1, wish)
+    rng = np.random.default_rng(0)
+    for tokens in (1, 7, 8, 9, 31, 32):
+        ids = rng.integers(1, len(VOCABULARY), (1, tokens))
+        batch = Batch(ids, np.ones_like(ids), np.array([3], np.int64))
+        embedding, states = session.embed_with_tokens(batch)
+        expected = expected_tokens(ids[0].tolist(), 3)
+        assert states.shape == (1, tokens, DIMENSION)
+        np.testing.assert_allclose(states[0], expected, atol=1e-4)
+        mean = expected.mean(axis=0)
+        np.testing.assert_allclose(embedding[0], mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_threads_that_embed_at_once_get_their_own_vectors(tiny_bundle: Bundle, wish: Wish) -> None:
+    session = Session.open(tiny_bundle, 1, wish)
+    batches = [
+        Batch(np.full((1, 5), token), np.ones((1, 5), np.int64), np.array([0], np.int64))
+        for token in range(4, 12)
+    ]
+    alone = [session.embed(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for one, other in zip(pool.map(session.embed, batches), alone, strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_the_next_batch_leaves_earlier_vectors_alone(tiny_bundle: Bundle, wish: Wish) -> None:
+    session = Session.open(tiny_bundle, 1, wish)
+    first, states = session.embed_with_tokens(_LONG_SHORT)
+    kept, kept_states = first.copy(), states.copy()
+    session.embed_with_tokens(dataclasses.replace(_LONG_SHORT, adapter_ids=np.array([1, 3])))
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(states, kept_states)
+
+
+def test_bfloat16_is_the_same_graph_rounded(tiny_bundle: Bundle) -> None:
+    if not MACHINE.bfloat16:
+        pytest.skip("no OpenVINO, or no instructions for bfloat16")
+    exact = Session.open(tiny_bundle, 1, Wish(precision=Precision.FLOAT32)).embed(_LONG_SHORT)
+    session = Session.open(tiny_bundle, 1, Wish(precision=Precision.BFLOAT16))
+    rounded = session.embed(_LONG_SHORT)
+    assert session.choice.precision is Precision.BFLOAT16
+    np.testing.assert_allclose(np.linalg.norm(rounded, axis=1), 1, atol=1e-2)
+    assert (rounded * exact).sum(axis=1).min() > 0.999
+    assert np.abs(rounded - exact).max() > 1e-6
+
+
+def test_the_shipped_bundle_is_the_same_in_every_runtime() -> None:
+    missing = {Runtime.ONNXRUNTIME, Runtime.OPENVINO} - MACHINE.runtimes
+    if missing:
+        pytest.skip(f"{', '.join(missing)} is not installed")
+    bundle = Bundle.open(DEFAULT_BUNDLE)
+    rng = np.random.default_rng(1)
+    ids = rng.integers(5, bundle.manifest.vocabulary_size, (3, 40))
+    mask = (np.arange(40) < np.array([[40], [23], [3]])).astype(np.int64)
+    batch = Batch(ids, mask, np.array([0, 1, 2], np.int64))
+    vectors = {
+        runtime: Session.open(bundle, 1, Wish(runtime, Precision.FLOAT32)).embed(batch)
+        for runtime in sorted(MACHINE.runtimes)
+    }
+    np.testing.assert_allclose(vectors[Runtime.OPENVINO], vectors[Runtime.ONNXRUNTIME], atol=1e-5)
+
+
+def test_kept_buffers_give_what_the_plain_run_gives(tiny_bundle: Bundle) -> None:
+    """The path of the GPU, on the CPU: binding, kept buffers, padding to a multiple."""
+    plain = Session.open(tiny_bundle, 1, Wish(Runtime.ONNXRUNTIME, device=Device.CPU))
+    path = str(tiny_bundle.graph())
+    raw = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    graph = OnnxDeviceGraph(raw, "cpu")
+    bound = Session(graph, tiny_bundle, plain.choice)
+    rng = np.random.default_rng(0)
+    for rows, tokens in ((1, 3), (2, 5), (1, 3), (4, 8), (2, 5), (3, 17)):
+        ids = rng.integers(4, len(VOCABULARY), (rows, tokens))
+        batch = Batch(ids, np.ones_like(ids), np.arange(rows) % 4)
+        np.testing.assert_allclose(bound.embed(batch), plain.embed(batch), atol=1e-6)
+        for one, other in zip(
+            bound.embed_with_tokens(batch), plain.embed_with_tokens(batch), strict=True
+        ):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+    for rows in range(1, 400):
+        graph._buffer("embedding", (rows, 8), np.float32)
+    assert len(graph._buffers) <= 256
+
+
+def test_a_gpu_that_does_not_start_is_never_replaced_by_the_cpu(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime itself warns, and computes on the CPU."""
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, providers: real(path, options, providers=["CPUExecutionProvider"]),
+    )
+    for runtime, name in (
+        (Runtime.ONNXRUNTIME, "CUDAExecutionProvider did not start"),
+        (Runtime.TENSORRT, "TensorrtExecutionProvider, CUDAExecutionProvider did not start"),
+    ):
+        choice = Choice(Device.CUDA, runtime, Precision.FLOAT32)
+        with pytest.raises(RuntimeError, match=name):
+            _load(tiny_bundle, choice, available_cores())

@@ -1,0 +1,186 @@
+"""What each runtime and precision makes of the chip: texts a second, beside its own ceiling.
+
+    python -m benchmarks.runtimes [--bundle FOLDER] [--threads N] [--rounds N]
+
+opens the bundle in every runtime and precision that runs here, lets all of them embed the same
+batches in turn, and prints the median of texts a second (and of milliseconds for one short text),
+the ratio to the first, with its quartiles over the rounds, and the share of the chip's ceiling:
+the rate at which a model that is nothing but one large matrix product of that precision runs in
+OpenVINO (in numpy where OpenVINO is not installed), timed in the same turns. The graph's own
+operations are counted from the shapes of its matrix products.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import onnx
+
+from models.bundle import DEFAULT_BUNDLE, Bundle
+from models.precision import Precision
+from service.encoding.session import Choice, Device, Runtime, Session, Wish, choose, look
+from service.encoding.session.choice import WAYS
+from service.encoding.session.machine import processor_name
+from service.encoding.tokenizer import Batch
+from service.settings import SettingsError
+
+SHAPES = ((32, 16), (8, 64), (8, 256), (1, 16))  # rows x tokens
+# Of the matrices of the ceiling: large enough that nothing but the product counts.
+_SIDE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """A matrix product that runs for some precision, and what it counts."""
+
+    run: Callable[[], object]
+    operations: int
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE)
+@click.option("--threads", type=click.IntRange(min=1), default=os.cpu_count() or 1)
+@click.option("--rounds", type=click.IntRange(min=3), default=15, help="alternations per shape")
+@click.option("--device", type=click.Choice([*Device]), default=Device.CPU)
+def main(bundle: Path, threads: int, rounds: int, device: str) -> None:
+    """Time every way to compute the bundle's model, in turn, beside the chip's ceiling."""
+    opened = Bundle.open(bundle)
+    sessions = open_all(opened, threads, Device(device))
+    precisions = sorted({choice.precision for choice in sessions})
+    # The ceiling of a GPU would need a library of its own; there the shares are left out.
+    ceilings = {each: ceiling(each, threads) for each in precisions} if device == Device.CPU else {}
+    click.echo(
+        f"{opened.manifest.name} {opened.manifest.version}, {threads} threads, "
+        f"{processor_name()}; {rounds} alternations"
+    )
+    for rows, tokens in SHAPES:
+        _print_shape(opened, sessions, ceilings, (rows, tokens), rounds)
+
+
+def open_all(bundle: Bundle, threads: int, device: Device) -> dict[Choice, Session]:
+    """A session for every way of the table that runs here, float32 in ONNX Runtime first."""
+    sessions = {}
+    for way, _ in reversed(WAYS):
+        wish = Wish(way.runtime, way.precision, way.device)
+        try:
+            if way.device is device:
+                choose(wish, look(wish), bundle.manifest)
+                sessions[way] = Session.open(bundle, threads, wish)
+        except SettingsError as error:
+            click.echo(f"left out: {error}")
+    return sessions
+
+
+def operations(bundle: Bundle, rows: int, tokens: int) -> int:
+    """Multiplications and additions in the matrix products of the float32 graph for one batch.
+
+    Shapes are followed from the inputs by onnx's own inference.
+    """
+    model = onnx.load(str(bundle.graph()))
+    sizes = {"input_ids": (rows, tokens), "attention_mask": (rows, tokens), "adapter_ids": (rows,)}
+    for port in model.graph.input:
+        for dimension, size in zip(port.type.tensor_type.shape.dim, sizes[port.name], strict=True):
+            dimension.dim_value = size
+    for port in model.graph.output:
+        port.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True, strict_mode=True).graph
+    shapes = {
+        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in [*inferred.value_info, *inferred.input, *inferred.output]
+    }
+    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
+    total = 0
+    for node in inferred.node:
+        if node.op_type in ("MatMul", "Gemm"):
+            inner = shapes[node.input[0]][-1]
+            result = shapes[node.output[0]]
+            if not inner or 0 in result:
+                raise ValueError(f"the shape of {node.name} is not known")
+            total += 2 * inner * int(np.prod(result))
+    return total
+
+
+def ceiling(precision: Precision, threads: int) -> Ceiling | None:
+    """A sustained matrix product in `precision`; None where nothing here can run one."""
+    count = 2 * _SIDE**3
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(2, _SIDE, _SIDE)).astype(np.float32)
+    if Runtime.OPENVINO not in look(Wish(device=Device.CPU)).runtimes:
+        return Ceiling(lambda: left @ right, count) if precision is Precision.FLOAT32 else None
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    data = ops.parameter([_SIDE, _SIDE], np.float32, name="left")
+    one, other = data, ops.constant(right)
+    if precision is Precision.INT8:
+        low, high = np.float32(-4), np.float32(4)
+        one = ops.fake_quantize(one, low, high, low, high, 255)
+        other = ops.fake_quantize(other, low, high, low, high, 255)
+    model = ov.Model([ops.matmul(one, other, False, False)], [data], "ceiling")
+    hint = "bf16" if precision is Precision.BFLOAT16 else "f32"
+    config = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
+    request = ov.Core().compile_model(model, "CPU", config).create_infer_request()
+    return Ceiling(lambda: request.infer([left], share_inputs=True, share_outputs=True), count)
+
+
+def _print_shape(
+    bundle: Bundle,
+    sessions: dict[Choice, Session],
+    ceilings: dict[Precision, Ceiling | None],
+    shape: tuple[int, int],
+    rounds: int,
+) -> None:
+    rows, tokens = shape
+    batch = _batch(bundle, rows, tokens)
+    work = operations(bundle, rows, tokens)
+    times: dict[Choice, list[float]] = {choice: [] for choice in sessions}
+    tops: dict[Precision, list[float]] = {precision: [] for precision in ceilings}
+    for turn in range(rounds + 2):  # two to warm up
+        for choice, session in sessions.items():
+            seconds = _time(lambda session=session: session.embed(batch))  # type: ignore[misc]
+            if turn >= 2:
+                times[choice].append(seconds)
+        for precision, top in ceilings.items():
+            if top is not None:
+                seconds = _time(top.run)
+                if turn >= 2:
+                    tops[precision].append(top.operations / seconds)
+    click.echo(f"\n{rows} x {tokens} tokens, {work / rows / 1e6:.0f} million operations a text\n")
+    click.echo("| | texts/s | ms a batch | ratio (quartiles) | GFLOP/s | of the ceiling |")
+    click.echo("|---|---|---|---|---|---|")
+    base = next(iter(times.values()))
+    for choice, seconds_of in times.items():
+        median = statistics.median(seconds_of)
+        ratios = [one / other for one, other in zip(base, seconds_of, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        rate = work / median
+        top_rates = tops.get(choice.precision)
+        share = f"{rate / statistics.median(top_rates):.0%}" if top_rates else "not measured"
+        click.echo(
+            f"| {choice} | {rows / median:,.0f} | {median * 1e3:.2f} | "
+            f"{middle:.2f} ({low:.2f} to {high:.2f}) | {rate / 1e9:,.0f} | {share} |"
+        )
+
+
+def _batch(bundle: Bundle, rows: int, tokens: int) -> Batch:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, bundle.manifest.vocabulary_size, (rows, tokens))
+    adapters = np.arange(rows) % len(bundle.manifest.adapters)
+    return Batch(ids, np.ones((rows, tokens), np.int64), adapters)
+
+
+def _time(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What this machine has: cores, installed runtimes, instructions and GPUs."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from pathlib import Path
+
+from service.encoding.session.choice import Device, Machine, Runtime, Wish
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
+_INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+def look(wish: Wish) -> Machine:
+    """What is here, as far as `wish` needs it; a runtime that it excludes is never imported."""
+    cuda = wish.device is not Device.CPU and wish.runtime is not Runtime.OPENVINO and _has_cuda()
+    runtimes = {
+        runtime
+        for runtime in (Runtime.ONNXRUNTIME, Runtime.OPENVINO)
+        if importlib.util.find_spec(runtime)
+    }
+    if cuda and wish.runtime is Runtime.TENSORRT and _has_tensorrt():
+        runtimes.add(Runtime.TENSORRT)
+    capabilities = set()
+    asked = wish.runtime in (None, Runtime.OPENVINO) and wish.device is not Device.CUDA
+    if asked and Runtime.OPENVINO in runtimes:
+        from service.encoding.session.on_openvino import cpu_capabilities
+
+        capabilities = cpu_capabilities()
+    return Machine(
+        runtimes=frozenset(runtimes),
+        # The runtime says it can where it only emulates; the processor's flags are stricter.
+        bfloat16="BF16" in capabilities and _has_flag(_BFLOAT16_FLAGS),
+        int8="INT8" in capabilities and _has_flag(_INT8_FLAGS),
+        cuda=cuda,
+    )
+
+
+def available_cores() -> int:
+    """How many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """What the processor calls itself, or its architecture."""
+    return _cpu_info("model name") or os.uname().machine
+
+
+def _has_flag(flags: set[str]) -> bool:
+    """Whether the processor has one of `flags`; True where it does not tell, as off Linux/x86."""
+    told = set(_cpu_info("flags").split())
+    return not told or bool(told & flags)
+
+
+def _cpu_info(field: str) -> str:
+    try:
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    values = (
+        line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == field
+    )
+    return next(values, "")
+
+
+def _has_cuda() -> bool:
+    """Whether the driver counts a GPU and ONNX Runtime is built for it.
+
+    The driver is asked first: it answers in no time that there is none, and importing the runtime
+    takes long.
+    """
+    if not _gpu_count() or not importlib.util.find_spec("onnxruntime"):
+        return False
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def _gpu_count() -> int:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def _has_tensorrt() -> bool:
+    import onnxruntime
+
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        return False
+    try:
+        ctypes.CDLL("libnvinfer.so.10")
+    except OSError:
+        return False
+    return True
