@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from service.cli import main
-from service.encoding.encoder import Encoded, Engine, Options, Unit
+from service.encoding.encoder import Encoded, Encoder, Engine, Options, Unit
 from service.encoding.session import Session, Vectors
 from service.encoding.tokenizer import Batch
 
@@ -36,6 +36,7 @@ async def _encode_and_say(
 
 
 if __name__ == "__main__":
+    Encoder.warm_up = lambda self, batch_tokens: None  # type: ignore[method-assign]
     Session.embed = _embed_when_told  # type: ignore[method-assign]
     Engine.encode = _encode_and_say  # type: ignore[method-assign]
     main()
