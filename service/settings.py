@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     # Tokens of one batch, padding included.
     batch_tokens: Positive = 1_024
     # The same while a smaller or more urgent request would have to wait for it.
-    shared_batch_tokens: Positive = 256
+    shared_batch_tokens: Positive = 128
     # Batches that run at the same time.
     model_threads: Positive = 1
     # Memory for vectors of texts seen before; 0 keeps none.

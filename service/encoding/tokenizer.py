@@ -42,7 +42,7 @@ def pack(ids: Sequence[int]) -> Ids:
 
 def unpack(ids: Ids) -> list[int]:
     """What `pack` was given."""
-    return np.frombuffer(ids, _ID_TYPE).tolist()
+    return array("i", ids).tolist()
 
 
 def count(ids: Ids) -> int:
