@@ -266,25 +266,28 @@ def test_a_small_request_goes_before_the_batch_that_is_already_formed() -> None:
     assert gate.batches[3] == gate.loaded[2][1]
 
 
-def test_rows_given_up_after_their_batch_was_formed_do_not_run() -> None:
+@pytest.mark.parametrize("wanted_again", [False, True])
+def test_rows_given_up_after_their_batch_was_formed_run_only_if_wanted_again(
+    wanted_again: bool,
+) -> None:
     gate = _Gate()
 
-    async def scenario() -> None:
+    async def scenario() -> int:
         batcher = Batcher(gate, batch_tokens=2)
         tasks = await _with_next_formed(gate, batcher)
         (formed,) = (ids[0] for ids in gate.loaded[2][1])
-        tasks[formed - 100].cancel()
+        tasks.pop(formed - 100).cancel()
         await _settle()
-        late = _submit(batcher, _row(formed, 7))  # wants the same again
+        late = [_submit(batcher, _row(formed, 7))] if wanted_again else []
         await _settle()
         gate.open()
-        answers = await asyncio.gather(*tasks, late, return_exceptions=True)
+        await asyncio.gather(*tasks, *late)
         await batcher.close()
-        assert [type(answer) for answer in answers].count(asyncio.CancelledError) == 1
-        assert answers[-1].tolist() == [[formed]]  # type: ignore[union-attr]
-        assert batcher.state().dropped_rows == 0 or [[formed, 7]] in gate.batches
+        assert [task.result().tolist() for task in late] == [[[formed]]] * wanted_again
+        assert ([[formed, 7]] in gate.batches) is wanted_again
+        return batcher.state().dropped_rows
 
-    asyncio.run(scenario())
+    assert asyncio.run(scenario()) == (not wanted_again)
 
 
 def test_a_request_with_many_rows_lets_others_in_between() -> None:

@@ -209,6 +209,13 @@ def test_a_small_request_waits_for_one_batch_of_a_large_one_at_most(before: int)
     assert Lane.SINGLE in [schedule.take(0.0)[0].lane for _ in range(2)]
 
 
+def test_small_requests_go_in_order_of_arrival() -> None:
+    schedule = Schedule(BUDGET, SHARED)
+    for name, length in enumerate((200, 10, 150, 20)):  # lengths that do not travel together
+        _submit(schedule, [_row(name, length)])
+    assert [_names(schedule.take(0.0)) for _ in range(4)] == [[0], [1], [2], [3]]
+
+
 def test_batches_shrink_while_somebody_more_urgent_may_come_and_grow_again() -> None:
     schedule = Schedule(BUDGET, SHARED)
     _submit(schedule, [_row(n, 8) for n in range(1_000)])
