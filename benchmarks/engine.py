@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import uvloop
 
 from benchmarks import texts
 from benchmarks.texts import Kind
@@ -127,7 +128,7 @@ def _compare(
             requests = [units[start : start + size] for start in range(0, count, size)]
             pairs: list[tuple[Round, Round]] = []
             for turn in range(rounds + 1):  # one to warm up
-                ours, state = asyncio.run(closed_loop(engine, requests, clients))
+                ours, state = uvloop.run(closed_loop(engine, requests, clients))
                 alone = model_alone(encoder, units, batch_tokens)
                 if turn:
                     pairs.append((ours, alone))
@@ -158,7 +159,7 @@ def _dissect(encoder: Encoder, engine: Callable[[], Engine], count: int) -> None
         prepared.finish(vectors)
         times.append((middle - started, time.perf_counter() - restarted))
     prepare, finish = (statistics.median(one) * 1e6 for one in zip(*times, strict=True))
-    ours, state = asyncio.run(closed_loop(engine, [[unit] for unit in units], 1))
+    ours, state = uvloop.run(closed_loop(engine, [[unit] for unit in units], 1))
     whole = statistics.mean(ours.latencies_s) * 1e6
     wait, model = state.mean_wait_s * 1e6, state.model_s / state.batches * 1e6
     rest = whole - prepare - wait - model - finish
@@ -174,8 +175,8 @@ def _interfere(encoder: Encoder, engine: Callable[[], Engine], large: int, count
     """Single phrases alone, and while one large request is under way."""
     phrases = [[unit] for unit in units_of(encoder, Kind.PHRASE, count, 2)]
     sentences = units_of(encoder, Kind.SENTENCE, large, 3)
-    idle, _ = asyncio.run(closed_loop(engine, phrases, 1))
-    loaded, seconds = asyncio.run(_beside(engine, phrases, sentences))
+    idle, _ = uvloop.run(closed_loop(engine, phrases, 1))
+    loaded, seconds = uvloop.run(_beside(engine, phrases, sentences))
     click.echo(f"\nsingle phrases at one client, while a request of {large} sentences runs:")
     if not loaded:
         click.echo("it ended before the first phrase: take more with --large-texts")

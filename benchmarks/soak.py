@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
+import uvloop
 
 from benchmarks import texts
 from benchmarks.texts import Kind
@@ -60,9 +61,9 @@ def main(
     opened = Bundle.open(bundle)
     words = texts.words_of(opened.file(opened.manifest.tokenizer.file))
     if url is None:
-        samples, sent = asyncio.run(_engine(bundle, threads, words, seconds, clients))
+        samples, sent = uvloop.run(_engine(bundle, threads, words, seconds, clients))
     else:
-        samples, sent = asyncio.run(_drive(_poster(url), words, f"{pid}", seconds, clients))
+        samples, sent = uvloop.run(_drive(_poster(url), words, f"{pid}", seconds, clients))
     growth = growth_percent(samples)
     click.echo(
         f"{sent} texts in {seconds:.0f} s; resident memory grew by {growth:+.2f} % from the "

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 # Rows of one request that are queued before the event loop turns to something else.
 _ADD_ROWS = 256
 
+# How long a closing queue waits for a batch that nobody wants.
+_JOIN_S = 5.0
+
 # Makes rows into inputs of the model, and returns what runs it on them: vectors (rows, dimension).
 Load = Callable[[Sequence[Row]], Callable[[], Vectors]]
 
@@ -74,9 +77,13 @@ class Batcher:
         # Threads that sleep; one item in `_wake` for each that was told not to.
         self._idle = 0
         self._wake: SimpleQueue[None] = SimpleQueue()
-        for number in range(threads):
-            # A daemon: a hung model does not keep the process from ending.
-            threading.Thread(target=self._work, name=f"model-{number}", daemon=True).start()
+        # Daemons: a model that hangs does not keep the process from ending.
+        names = [f"model-{number}" for number in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._work, name=name, daemon=True) for name in names
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def running(self) -> bool:
@@ -128,6 +135,12 @@ class Batcher:
                 await self._answered.wait()
         finally:
             self._stop()
+        # A batch that nobody waits for may still run; let it end before the process does.
+        await asyncio.to_thread(self._join)
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join(_JOIN_S)
 
     def _add(self, request: Request, answer: Answer, start: int, rows: Sequence[Row]) -> None:
         now = self._clock()

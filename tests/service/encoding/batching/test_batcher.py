@@ -403,6 +403,25 @@ def test_closing_answers_what_was_submitted_and_refuses_the_rest() -> None:
     assert large[:, 0].tolist() == list(range(1_000))
 
 
+def test_closing_waits_for_a_batch_that_runs_though_nobody_wants_it() -> None:
+    gate = _Gate()
+
+    async def scenario() -> None:
+        batcher = Batcher(gate, batch_tokens=2)
+        leaver = _submit(batcher, _row(1))
+        await gate.entered()
+        leaver.cancel()
+        await _settle()
+        closing = asyncio.create_task(batcher.close())
+        await _settle()
+        assert not closing.done()
+        gate.open()
+        await closing
+        assert not any(thread.is_alive() for thread in batcher._threads)
+
+    asyncio.run(scenario())
+
+
 def test_a_queue_that_is_stopped_hard_leaves_no_caller_waiting() -> None:
     gate = _Gate()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -133,11 +135,18 @@ TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-# The longest that a row waits, in batches, by the rows of its lane that were there before it.
-_BOUNDS = {
-    Lane.SINGLE: lambda place: 2 * place + 4,
-    Lane.LARGE: lambda place: (TURNS[Lane.LARGE] + 1) * 2 * (place + 1),
-    Lane.JOB: lambda place: (TURNS[Lane.JOB] + 1) * 2 * (place + 1),
+def _bound(lane: Lane, place: int) -> int:
+    """The longest that a row waits, in batches, by the rows of its lane queued before it."""
+    if lane is Lane.SINGLE:
+        return 2 * place + 4
+    return (TURNS[lane] + 1) * 2 * (place + 1)
+
+
+# The same as docs/scheduling.md has it.
+_FORMULAS = {
+    Lane.SINGLE: "2*p* + 4",
+    Lane.LARGE: "10(*p* + 1)",
+    Lane.JOB: "18(*p* + 1)",
 }
 
 
@@ -175,7 +184,7 @@ def test_no_row_waits_longer_than_its_place_allows_whatever_comes_later(
         lane = schedule.lane_of(rows, priority)
         _submit(schedule, rows, 0.0, priority)
         for _ in lengths:
-            deadline[name] = batches + _BOUNDS[lane](queued[lane])
+            deadline[name] = batches + _bound(lane, queued[lane])
             queued[lane] += 1
             name += 1
         for _ in range(turns):
@@ -329,3 +338,15 @@ def test_nobody_waits_for_the_row_of_a_less_urgent_request() -> None:
     _submit(schedule, [_row(999, 30)])
     batch = schedule.take(0.0)
     assert (batch[0].lane, _names(batch)) == (Lane.SINGLE, [999])
+
+
+def test_the_documentation_gives_these_bounds() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "scheduling.md").read_text(encoding="utf-8")
+    for lane, formula in _FORMULAS.items():
+        assert f"\n| `{lane.name.lower()}` | {formula} |\n" in text
+    for lane, turn in TURNS.items():
+        assert re.search(rf"^\| `{lane.name.lower()}` \|.* \| 1 batch in {turn} \|$", text, re.M)
+        assert f"{2 * (turn + 1)}(" in _FORMULAS[lane]
+    assert f"at most {SINGLE_ROWS} rows" in text
+    assert COMPANY_S == 1.0
+    assert "came within the last second" in text
