@@ -4,8 +4,9 @@
 
 lets N clients in one process call the engine in a closed loop (each sends its next request when it
 has the answer), and in turn runs the model over the same texts, tokenised, sorted and padded before
-the clock starts. The ratio is what tokenising, queueing and threads cost. Then it says where the
-microseconds of one phrase go, and how long single phrases take while a large request runs.
+the clock starts. The ratio is what tokenising, queueing and threads cost. It also says what a batch
+costs besides its tokens, where the microseconds of one phrase go, and how long single phrases take
+while a large request runs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import uvloop
 from benchmarks import texts
 from benchmarks.texts import Kind
 from models.bundle import DEFAULT_BUNDLE
-from service.encoding.batching import QueueState, plan_batches
+from service.encoding.batching import PADDING_SHARE, QueueState, plan_batches
 from service.encoding.encoder import Encoder, Engine, Options, Unit
 from service.encoding.session import available_cores
 from service.settings import Settings
@@ -34,8 +35,11 @@ LOADS = ((1, 1), (16, 1), (64, 1), (1, 32), (8, 32))
 
 _LARGE_TEXTS = 10_000
 
+# Sizes of batches around those that padding decides about.
+_BATCH_ROWS = [1, 2, 4, 6, 8]
+
 _KINDS = [str(kind) for kind in Kind]
-_PARTS = ("compare", "phrase", "beside")
+_PARTS = ("batch", "compare", "phrase", "beside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,33 @@ def main(
             model_threads=model_threads,
         )
 
+    if "batch" in parts:
+        _weigh_a_batch(encoder)
     if "compare" in parts:
         _compare(encoder, engine, [Kind(kind) for kind in kinds], batch_tokens, rounds, count)
     if "phrase" in parts:
         _dissect(encoder, engine, phrases)
     if "beside" in parts:
         _interfere(encoder, engine, large_texts, phrases)
+
+
+def _weigh_a_batch(encoder: Encoder) -> None:
+    """What a batch costs besides its tokens, which decides how much padding saves time."""
+    (unit,) = units_of(encoder, Kind.SENTENCE, 1)
+    (row,) = encoder.prepare([unit], Options()).rows
+    sizes, seconds = [], []
+    for rows in _BATCH_ROWS * 7:
+        started = time.perf_counter()
+        encoder.infer([row] * rows)
+        sizes.append(rows * len(row))
+        seconds.append(time.perf_counter() - started)
+    each = np.reshape(seconds, (7, len(_BATCH_ROWS)))
+    per_token, fixed = np.polyfit(sizes[: len(_BATCH_ROWS)], np.median(each, axis=0), 1)
+    click.echo(
+        f"\na batch takes {fixed * 1e6:.0f} microseconds and {per_token * 1e6:.1f} for each token: "
+        f"to run it costs as much as {fixed / per_token:.0f} tokens; the queue allows "
+        f"{PADDING_SHARE:.4f} of a batch's tokens as padding"
+    )
 
 
 def _compare(

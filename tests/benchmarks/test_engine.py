@@ -28,6 +28,7 @@ def test_it_prints_a_row_for_each_load_and_the_parts_of_a_phrase(tiny_bundle: Bu
     rows = re.findall(r"^\| (\w+) \| (\d+) x (\d+) \|", output, re.MULTILINE)
     wanted = [(k, str(c), str(n)) for k in ("phrase", "mix") for c, n in LOADS]
     assert rows == wanted
+    assert re.search(r"costs as much as -?\d+ tokens", output)
     assert re.search(r"one phrase at one client, microseconds: .* in all \d+", output)
     assert re.search(r"ratio of p99 [\d.]+; the large request took [\d.]+ s, \d+ texts/s", output)
 

@@ -13,6 +13,9 @@ from service.encoding.tokenizer import Row
 # More padding than any batch has.
 _NEVER = 1 << 60
 
+# The oldest requests among which `head` looks for the one with the least left.
+_LOOKED_AT = 256
+
 
 class Lane(IntEnum):
     """Classes of rows, the most urgent first."""
@@ -58,8 +61,7 @@ class Entry:
 class LaneQueue:
     """Rows in order of arrival, and at the same time sorted by length.
 
-    Everything takes time in proportion to the rows added, removed or taken, not to those waiting;
-    only `head` looks at each request.
+    Everything takes time in proportion to the rows added, removed or taken, not to those waiting.
     """
 
     def __init__(self) -> None:
@@ -117,7 +119,7 @@ class LaneQueue:
         if not self._oldest_turn:
             return self.oldest()
         candidates: list[tuple[Request, Entry]] = []
-        for request in list(self._requests):
+        for request in list(islice(self._requests, _LOOKED_AT)):
             entry = request.next_entry()
             if entry is None:
                 del self._requests[request]
