@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
 import math
@@ -121,9 +120,6 @@ def serve(**given: object) -> None:
     with _bound_socket(settings) as listener:
         encoder = Encoder.open(settings.bundle, threads=settings.threads)
         encoder.warm_up(settings.batch_tokens)
-        # What is loaded by now stays: a full garbage collection that looked at all of it would
-        # hold up every request for milliseconds.
-        gc.freeze()
         listener.listen(2_048)
         host, port = listener.getsockname()[:2]
         manifest = encoder.manifest
