@@ -25,7 +25,12 @@ def create_app(settings: Settings, encoder: Encoder) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = Engine(
-            encoder, batch_tokens=settings.batch_tokens, queue_tokens=settings.queue_tokens
+            encoder,
+            batch_tokens=settings.batch_tokens,
+            queue_tokens=settings.queue_tokens,
+            shared_batch_tokens=settings.shared_batch_tokens,
+            model_threads=settings.model_threads,
+            cache_bytes=settings.cache_bytes,
         )
         app.state.service = Service(settings, engine)
         try:

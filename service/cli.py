@@ -144,6 +144,7 @@ def serve(**given: object) -> None:
         signal.signal(number, _exit_in_peace)
     with _bound_socket(settings) as listener:
         encoder = _open_encoder(settings)
+        encoder.warm_up(settings.batch_tokens)
         listener.listen(2_048)
         host, port = listener.getsockname()[:2]
         manifest = encoder.manifest

@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     queue_tokens: Positive = 500_000
     # Tokens of one batch, padding included.
     batch_tokens: Positive = 1_024
+    # The same while a smaller or more urgent request would have to wait for it.
+    shared_batch_tokens: Positive = 128
+    # Batches that run at the same time.
+    model_threads: Positive = 1
+    # Memory for vectors of texts seen before; 0 keeps none.
+    cache_bytes: Annotated[int, Field(ge=0)] = 0
     # How long a stopping server works on what it accepted.
     shutdown_timeout_s: Positive = 60
 

@@ -1,125 +1,42 @@
-"""Texts in, vectors out: routing, tokenising, batching and the model put together."""
+"""Texts in, vectors out: preparing, batching and the model put together."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.bundle import TEXT_GRANULARITIES, Adapter, Bundle, Granularity, Manifest
-from service.encoding.batching import Batcher, TokenLedger, plan_batches
-from service.encoding.granularity import route
+from models.bundle import Bundle, Manifest
+from service.encoding.batching import Batcher, Priority, QueueState, TokenLedger, plan_batches
+from service.encoding.preparing import Preparer
 from service.encoding.session import Choice, Session, Vectors, Wish
-from service.encoding.tokenizer import LongText, Row, Tokenizer, windows
-from service.errors import InferenceFailed, InvalidInput, NotReady, TooLarge, quote
+from service.encoding.texts import Encoded, Facts, Options, Prepared, Unit, check_text
+from service.encoding.tokenizer import Batch, Row, Tokenizer, pack
+from service.errors import InferenceFailed, NotReady, TooLarge
+
+__all__ = ["Encoded", "Encoder", "Engine", "Facts", "Options", "Prepared", "Unit", "check_text"]
 
 # Only for admission before a request is tokenised; the true count replaces it.
 _CHARACTERS_PER_TOKEN = 4
 
+# Requests with at most so many characters are tokenised on the event loop: that takes about as
+# long as handing them to another thread and back.
+_INLINE_CHARACTERS = 400
+
+# Rows whose vectors are put together on the event loop; more go to another thread.
+_INLINE_ROWS = 256
+
+# The length of a usual short text, for the warm-up.
+_SHORT_TOKENS = 16
+
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One text to embed, and who decides its adapter.
-
-    With neither granularity nor adapter the router decides. `origin` names the text in error
-    messages, such as `inputs[3]` or `line 17`.
-    """
-
-    text: str
-    origin: str
-    granularity: Granularity | None = None
-    adapter: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """How one text was embedded."""
-
-    # What the text was taken for, and the adapter that the bundle has for that.
-    granularity: Granularity
-    adapter: str
-    # Tokens that the vector covers, special tokens included, overlap of windows not counted twice.
-    tokens: int
-    # Whether the end of the text is not in the vector.
-    truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """The vectors of some texts, in their order, with how each came about."""
-
-    vectors: Vectors  # (texts, dimension)
-    facts: tuple[Facts, ...]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all texts."""
-        return sum(fact.tokens for fact in self.facts)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a request wants of all its texts alike."""
-
-    long_text: LongText = LongText.WINDOW
-    # False: the mean of the token states as it is; with windows, the mean of their means.
-    normalize: bool = True
-    # Vectors of this request will be compared with each other: where the adapters that the texts
-    # route to are not all comparable, the adapter of the coarsest granularity takes them all.
-    comparable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """A text's granularity, and the adapter that the bundle has for it."""
-
-    granularity: Granularity
-    adapter: Adapter
-
-    @property
-    def coarseness(self) -> int:
-        return TEXT_GRANULARITIES.index(self.granularity)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request in the form that the model takes: distinct rows, and which belong to which text."""
-
-    rows: tuple[Row, ...]
-    # For each text: its rows as indices into `rows`, and the tokens of content in each.
-    parts: tuple[tuple[tuple[int, int], ...], ...]
-    facts: tuple[Facts, ...]
-    normalize: bool
-
-    @property
-    def tokens(self) -> int:
-        """What the model has to read, without padding."""
-        return sum(map(len, self.rows))
-
-    def finish(self, vectors: Vectors) -> Encoded:
-        """The vectors of the texts from those of the rows, (rows, dimension)."""
-        texts = [self._join(vectors, parts) for parts in self.parts]
-        return Encoded(np.stack(texts), self.facts)
-
-    def _join(self, vectors: Vectors, parts: tuple[tuple[int, int], ...]) -> Vectors:
-        if len(parts) == 1:
-            own: Vectors = vectors[parts[0][0]]
-            return own
-        weights = np.array([tokens for _, tokens in parts], np.float32)
-        mean: Vectors = weights @ vectors[[index for index, _ in parts]] / weights.sum()
-        if not self.normalize:
-            return mean
-        norm = np.linalg.norm(mean)
-        # Windows that cancel out leave a zero vector: zero, not NaN.
-        unit: Vectors = mean / norm if norm > 0 else mean
-        return unit
 
 
 class Encoder:
@@ -127,6 +44,7 @@ class Encoder:
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer, session: Session) -> None:
         self.bundle = bundle
+        self.preparer = Preparer(bundle.manifest, tokenizer)
         self._tokenizer = tokenizer
         self._session = session
 
@@ -165,116 +83,41 @@ class Encoder:
         return prepared.finish(vectors)
 
     def prepare(self, units: Sequence[Unit], options: Options) -> Prepared:
-        """Route, tokenise and cut `units` into rows; equal rows stand once.
+        """Route, tokenise and cut `units` into rows that differ; InvalidInput names the text."""
+        return self.preparer.prepare(units, options)
 
-        Equal texts of a request thus get the same vector to the last bit. Raises InvalidInput,
-        whose `param` is the origin of the text.
+    def warm_up(self, batch_tokens: int) -> None:
+        """Run a full batch of short rows and one of the longest, so that no request pays for it.
+
+        Runtimes choose kernels and take memory when they first meet a size.
         """
-        for unit in units:
-            check_text(unit.text, unit.origin)
-        contents = self._tokenizer.content_ids([unit.text for unit in units])
-        choices = [
-            self._choose(unit, len(content)) for unit, content in zip(units, contents, strict=True)
-        ]
-        if options.comparable:
-            choices = self._comparable(choices)
-        places: dict[Row, int] = {}
-        parts, facts = [], []
-        for unit, content, choice in zip(units, contents, choices, strict=True):
-            adapter = choice.adapter
-            pieces, truncated = self._cut(unit, content, adapter, options.long_text)
-            rows = [
-                Row(self._tokenizer.with_specials(piece), adapter.row, options.normalize)
-                for piece in pieces
-            ]
-            parts.append(
-                tuple(
-                    (places.setdefault(row, len(places)), len(piece))
-                    for row, piece in zip(rows, pieces, strict=True)
-                )
-            )
-            tokens = len(rows[0]) if truncated else self._count(content)
-            facts.append(Facts(choice.granularity, adapter.name, tokens, truncated))
-        return Prepared(tuple(places), tuple(parts), tuple(facts), options.normalize)
+        manifest = self.manifest
+        longest = max(adapter.max_tokens for adapter in manifest.adapters)
+        token = (manifest.tokenizer.pad_token_id + 1) % manifest.vocabulary_size
+        for tokens in (min(_SHORT_TOKENS, longest), longest):
+            row = Row(pack([token] * tokens), manifest.adapters[0].row)
+            self.infer([row] * max(1, batch_tokens // tokens))
 
     def infer(self, rows: Sequence[Row]) -> Vectors:
         """Run one batch through the model: (rows, dimension); InferenceFailed, never fewer rows."""
-        vectors = self._infer(rows)
+        vectors = self.load(rows)()
         if len(vectors) != len(rows):
             raise InferenceFailed(f"the model gave {len(vectors)} vectors for {len(rows)} rows")
         return vectors
 
-    def _infer(self, rows: Sequence[Row]) -> Vectors:
+    def load(self, rows: Sequence[Row]) -> Callable[[], Vectors]:
+        """Pad one batch; what is returned runs the model over it: (rows, dimension)."""
         batch = self._tokenizer.pad(rows)
         if all(row.normalize for row in rows):
-            return self._session.embed(batch)
+            return partial(self._session.embed, batch)
+        return partial(self._infer_means, batch, np.array([[row.normalize] for row in rows]))
+
+    def _infer_means(self, batch: Batch, normalize: NDArray[np.bool_]) -> Vectors:
         # The graph normalises; the vector before that is the masked mean of its token states.
         embedding, states = self._session.embed_with_tokens(batch)
         mask = batch.attention_mask[:, :, None].astype(np.float32)
         means: Vectors = np.where(mask > 0, states, 0).sum(axis=1) / mask.sum(axis=1)
-        normalize = np.array([[row.normalize] for row in rows])
         return np.where(normalize, embedding, means)
-
-    def _count(self, content: tuple[int, ...]) -> int:
-        return len(content) + self._tokenizer.special_count
-
-    def _choose(self, unit: Unit, content_length: int) -> _Choice:
-        if unit.adapter is not None:
-            adapter = self.manifest.adapter(unit.adapter)
-            return _Choice(adapter.granularity, adapter)
-        if unit.granularity is not None:
-            return self._routed(unit.granularity)
-        try:
-            granularity = route(unit.text)
-        except InvalidInput as error:
-            raise InvalidInput(error.message, param=unit.origin) from None
-        # The router does not know the tokenizer: a text too long for its adapter goes to the
-        # next coarser one that takes it, or else to the coarsest.
-        coarser = TEXT_GRANULARITIES[TEXT_GRANULARITIES.index(granularity) :]
-        needed = content_length + self._tokenizer.special_count
-        choices = [self._routed(one) for one in coarser]
-        fitting = (choice for choice in choices if needed <= choice.adapter.max_tokens)
-        return next(fitting, choices[-1])
-
-    def _routed(self, granularity: Granularity) -> _Choice:
-        return _Choice(granularity, self.manifest.adapter(self.manifest.routing[granularity]))
-
-    def _comparable(self, choices: list[_Choice]) -> list[_Choice]:
-        names = {choice.adapter.name for choice in choices}
-        if all(self.manifest.is_comparable(one, other) for one in names for other in names):
-            return choices
-        return [max(choices, key=lambda choice: choice.coarseness)] * len(choices)
-
-    def _cut(
-        self, unit: Unit, content: tuple[int, ...], adapter: Adapter, long_text: LongText
-    ) -> tuple[list[tuple[int, ...]], bool]:
-        """The pieces of `content` that the model reads, and whether its end is left out."""
-        capacity = adapter.max_tokens - self._tokenizer.special_count
-        if len(content) > capacity and long_text is LongText.TRUNCATE:
-            return [content[:capacity]], True
-        if len(content) > capacity and long_text is LongText.ERROR:
-            raise InvalidInput(
-                f"{unit.origin} has {self._count(content)} tokens and adapter {adapter.name} takes "
-                f"{adapter.max_tokens}; shorten it, or set long_text to window or truncate",
-                param=unit.origin,
-            )
-        return [content[start:end] for start, end in windows(len(content), capacity)], False
-
-
-def check_text(text: str, origin: str) -> None:
-    """Raise InvalidInput where `text` is nothing that can be embedded."""
-    if not text.strip():
-        raise InvalidInput(f"{origin} is {quote(text)}: an empty text has no vector", origin)
-    if "\0" in text:
-        raise InvalidInput(f"{origin} holds a NUL character (U+0000); remove it", origin)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInput(
-            f"{origin} holds a lone surrogate (U+{ord(text[error.start]):04X}) at character "
-            f"{error.start}, which is no text; send well-formed Unicode",
-            origin,
-        ) from None
 
 
 class Engine:
@@ -284,11 +127,25 @@ class Engine:
     inside a running event loop.
     """
 
-    def __init__(self, encoder: Encoder, *, batch_tokens: int, queue_tokens: int) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        batch_tokens: int,
+        queue_tokens: int,
+        shared_batch_tokens: int | None = None,
+        model_threads: int = 1,
+        cache_bytes: int = 0,
+    ) -> None:
         self.encoder = encoder
         self._ledger = TokenLedger(queue_tokens)
         self._batcher = Batcher(
-            encoder.infer, batch_tokens=batch_tokens, measured=self._ledger.measured
+            encoder.load,
+            batch_tokens=batch_tokens,
+            shared_batch_tokens=shared_batch_tokens,
+            threads=model_threads,
+            cache_bytes=cache_bytes,
+            measured=self._ledger.measured,
         )
         # Two, so that a request of many megabytes does not hold up the tokens of a short one.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="prepare")
@@ -302,7 +159,22 @@ class Engine:
         """Whether a request would be accepted, if there is room in the queue."""
         return self._accepting and self._batcher.running
 
-    async def encode(self, units: Sequence[Unit], options: Options | None = None) -> Encoded:
+    def queue_state(self) -> QueueState:
+        """The queue now, and its totals since the engine was made."""
+        return replace(
+            self._batcher.state(),
+            held_tokens=self._ledger.held,
+            limit_tokens=self._ledger.limit,
+            tokens_per_s=self._ledger.throughput,
+            refused_requests=self._ledger.refused,
+        )
+
+    async def encode(
+        self,
+        units: Sequence[Unit],
+        options: Options | None = None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Encoded:
         """Embed `units`: float32 vectors (units, dimension), and facts of each.
 
         Raises InvalidInput and InferenceFailed as `Encoder.encode` does; Overloaded while the queue
@@ -313,7 +185,7 @@ class Engine:
         self._active += 1
         self._idle.clear()
         try:
-            return await self._encode(units, options or Options())
+            return await self._encode(units, options or Options(), priority)
         finally:
             self._active -= 1
             if not self._active:
@@ -328,19 +200,42 @@ class Engine:
             await self._batcher.close()
             self._threads.shutdown(wait=False)
 
-    async def _encode(self, units: Sequence[Unit], options: Options) -> Encoded:
+    async def _encode(self, units: Sequence[Unit], options: Options, priority: Priority) -> Encoded:
         limit = self._ledger.limit
-        guess = 1 + sum(len(unit.text) for unit in units) // _CHARACTERS_PER_TOKEN
-        with self._ledger.hold(min(guess, limit)) as correct:
-            prepared = await self._off_loop(lambda: self.encoder.prepare(units, options))
+        characters = sum(len(unit.text) for unit in units)
+        with self._ledger.hold(min(1 + characters // _CHARACTERS_PER_TOKEN, limit)) as correct:
+            if characters <= _INLINE_CHARACTERS:
+                prepared = self.encoder.prepare(units, options)
+            else:
+                prepared = await self._prepare(units, options)
             if prepared.tokens > limit:
                 raise TooLarge(
                     f"the request has {prepared.tokens} tokens and the queue takes {limit} in all "
                     "(POLYGRAIN_QUEUE_TOKENS); send fewer or shorter texts at a time"
                 )
             correct(prepared.tokens)
-            vectors = await self._batcher.submit(prepared.rows)
-            return await self._off_loop(lambda: prepared.finish(vectors))
+            vectors = await self._batcher.submit(prepared.rows, priority)
+            if len(prepared.rows) <= _INLINE_ROWS:
+                return prepared.finish(vectors)
+            return await self._off_loop(partial(prepared.finish, vectors))
+
+    async def _prepare(self, units: Sequence[Unit], options: Options) -> Prepared:
+        """Prepare in other threads, step by step, so that nobody waits for a large request."""
+        steps = self.encoder.preparer.steps(units, options)
+        prepared = None
+        while prepared is None:
+            prepared = await self._off_loop(partial(_advance, steps))
+        return prepared
 
     async def _off_loop(self, function: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+
+def _advance(steps: Generator[None, None, Prepared]) -> Prepared | None:
+    """Take one step; what it comes to after the last."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        prepared: Prepared = end.value
+        return prepared
+    return None

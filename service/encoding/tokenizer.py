@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,16 +29,37 @@ class LongText(StrEnum):
     ERROR = "error"
 
 
+# Token ids in a row, int32 in native order. Bytes take a fraction of the memory of a tuple of
+# integers, keep their hash, and many become one array without a loop over tokens.
+Ids = bytes
+_ID_TYPE = np.dtype(np.int32)
+
+
+def pack(ids: Sequence[int]) -> Ids:
+    """Token ids as `Row` holds them."""
+    return array("i", ids).tobytes()
+
+
+def unpack(ids: Ids) -> list[int]:
+    """What `pack` was given."""
+    return array("i", ids).tolist()
+
+
+def count(ids: Ids) -> int:
+    """How many tokens there are in `ids`."""
+    return len(ids) // _ID_TYPE.itemsize
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One input of the model: ids with special tokens, the adapter, and whether to normalise."""
 
-    ids: tuple[int, ...]
+    ids: Ids
     adapter_row: int
     normalize: bool = True
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return count(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +76,10 @@ class Span(NamedTuple):
 
     start: int
     end: int
+
+    def of(self, ids: Ids) -> Ids:
+        """The ids in this window."""
+        return ids[self.start * _ID_TYPE.itemsize : self.end * _ID_TYPE.itemsize]
 
 
 def windows(length: int, capacity: int) -> list[Span]:
@@ -78,9 +104,11 @@ class Tokenizer:
         self, tokenizer: HuggingFaceTokenizer, prefix: list[int], suffix: list[int], pad_id: int
     ) -> None:
         self._tokenizer = tokenizer
-        self._prefix = tuple(prefix)
-        self._suffix = tuple(suffix)
+        self._prefix = pack(prefix)
+        self._suffix = pack(suffix)
         self._pad_id = pad_id
+        self.special_count = len(prefix) + len(suffix)
+        """How many special tokens stand around every text."""
 
     @classmethod
     def open(cls, bundle: Bundle) -> Tokenizer:
@@ -110,31 +138,23 @@ class Tokenizer:
                 )
         return cls(tokenizer, prefix, suffix, manifest.tokenizer.pad_token_id)
 
-    @property
-    def special_count(self) -> int:
-        """How many special tokens stand around every text."""
-        return len(self._prefix) + len(self._suffix)
-
-    def content_ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    def content_ids(self, texts: Sequence[str]) -> list[Ids]:
         """The token ids of each text, whole, without special tokens. Safe in any thread."""
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [tuple(encoding.ids) for encoding in encodings]
+        return [pack(encoding.ids) for encoding in encodings]
 
-    def with_specials(self, content: tuple[int, ...]) -> tuple[int, ...]:
+    def with_specials(self, content: Ids) -> Ids:
         """`content` as the model was trained to see it, special tokens around it."""
         return self._prefix + content + self._suffix
 
     def pad(self, rows: Sequence[Row]) -> Batch:
         """Rows as one batch, as long as the longest of them."""
-        shape = (len(rows), max(map(len, rows)))
-        input_ids = np.full(shape, self._pad_id, np.int64)
-        attention_mask = np.zeros(shape, np.int64)
-        for index, row in enumerate(rows):
-            input_ids[index, : len(row)] = row.ids
-            attention_mask[index, : len(row)] = 1
-        return Batch(
-            input_ids, attention_mask, np.array([row.adapter_row for row in rows], np.int64)
-        )
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        real = np.arange(lengths.max()) < lengths[:, np.newaxis]
+        input_ids = np.full(real.shape, self._pad_id, np.int64)
+        input_ids[real] = np.frombuffer(b"".join(row.ids for row in rows), _ID_TYPE)
+        adapter_ids = np.fromiter((row.adapter_row for row in rows), np.int64, len(rows))
+        return Batch(input_ids, real.astype(np.int64), adapter_ids)
 
 
 def _special_tokens(tokenizer: HuggingFaceTokenizer, where: str) -> tuple[list[int], list[int]]:

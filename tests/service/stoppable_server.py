@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from service.cli import main
-from service.encoding.encoder import Encoded, Engine, Options, Unit
+from service.encoding.batching import Priority
+from service.encoding.encoder import Encoded, Encoder, Engine, Options, Unit
 from service.encoding.session import Session, Vectors
 from service.encoding.tokenizer import Batch
 
@@ -29,13 +30,17 @@ def _embed_when_told(self: Session, batch: Batch) -> Vectors:
 
 
 async def _encode_and_say(
-    self: Engine, units: Sequence[Unit], options: Options | None = None
+    self: Engine,
+    units: Sequence[Unit],
+    options: Options | None = None,
+    priority: Priority = Priority.INTERACTIVE,
 ) -> Encoded:
     _say("accepted")
-    return await _encode(self, units, options)
+    return await _encode(self, units, options, priority)
 
 
 if __name__ == "__main__":
+    Encoder.warm_up = lambda self, batch_tokens: None  # type: ignore[method-assign]
     Session.embed = _embed_when_told  # type: ignore[method-assign]
     Engine.encode = _encode_and_say  # type: ignore[method-assign]
     main()

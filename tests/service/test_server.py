@@ -22,7 +22,7 @@ import uvicorn
 
 from models.bundle import Bundle
 from service.app import create_app
-from service.encoding.batching import Batcher
+from service.encoding.batching import Batcher, Priority
 from service.encoding.encoder import Encoder
 from service.encoding.session import Session, Vectors
 from service.encoding.tokenizer import Row, Tokenizer
@@ -80,9 +80,9 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     submit = Batcher.submit
 
-    async def counting(self: Batcher, rows: Sequence[Row]) -> Vectors:
+    async def counting(self: Batcher, rows: Sequence[Row], priority: Priority) -> Vectors:
         counts.append(len(rows))
-        return await submit(self, rows)
+        return await submit(self, rows, priority)
 
     monkeypatch.setattr(Batcher, "submit", counting)
     return counts

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.bundle import Bundle, BundleError, Granularity
+from service.encoding.batching import Priority, QueueState
 from service.encoding.encoder import Encoded, Encoder, Engine, Options, Unit, check_text
 from service.encoding.session import Session
 from service.encoding.tokenizer import LongText, Tokenizer, windows
@@ -229,6 +231,74 @@ def test_requests_served_together_get_what_they_get_alone(encoder: Encoder) -> N
         alone = encoder.encode(units)
         np.testing.assert_allclose(together.vectors, alone.vectors, atol=1e-5)
         assert together.facts == alone.facts
+
+
+def test_short_requests_are_prepared_where_they_come_in_and_others_elsewhere(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    content_ids = Tokenizer.content_ids
+
+    def recording(self: Tokenizer, texts: list[str]) -> list[bytes]:
+        threads.append(threading.current_thread().name)
+        return content_ids(self, texts)
+
+    monkeypatch.setattr(Tokenizer, "content_ids", recording)
+    large = _units(*[_words(20, n) for n in range(400)])
+
+    async def scenario() -> list[Encoded]:
+        engine = _engine(encoder, queue_tokens=100_000)
+        answers = [await engine.encode(units) for units in (_units("cat"), large)]
+        await engine.close()
+        return answers
+
+    short, many = asyncio.run(scenario())
+    assert threads[0] == threading.current_thread().name
+    assert len(threads) > 400 / 64
+    assert all(name.startswith("prepare") for name in threads[1:])
+    assert short.vectors.shape == (1, 8)
+    np.testing.assert_allclose(many.vectors, encoder.encode(large).vectors, atol=1e-5)
+
+
+def test_an_interactive_request_goes_before_jobs_and_the_state_says_what_waits(
+    tiny_bundle: Bundle,
+) -> None:
+    slow, session = gated_encoder(tiny_bundle)
+
+    async def scenario() -> QueueState:
+        engine = _engine(slow, queue_tokens=10_000)
+        # The same length, so that only the order decides who is first.
+        job = [_units(_words(10, n)) for n in range(26)]
+        jobs = [asyncio.create_task(engine.encode(units, None, Priority.JOB)) for units in job]
+        assert await asyncio.to_thread(session.entered.wait, 30)
+        asked = asyncio.create_task(engine.encode(_units("hund " * 10)))
+        await asyncio.sleep(0)  # short texts are queued at once
+        state = engine.queue_state()
+        session.gate.set()
+        await asyncio.gather(asked, *jobs)
+        await engine.close()
+        assert engine.queue_state().held_tokens == 0
+        return state
+
+    state = asyncio.run(scenario())
+    assert state.queued_rows >= 27 - 64 // 12
+    assert state.queued_tokens == 12 * state.queued_rows
+    assert (state.held_tokens, state.limit_tokens) == (12 * 27, 10_000)
+    (place,) = (n for n, row in enumerate(session.rows) if VOCABULARY["hund"] in row)
+    assert place < 2 * 64 // 12  # at most behind the batch that ran
+
+
+def test_a_cache_gives_the_same_vectors(encoder: Encoder) -> None:
+    async def scenario() -> tuple[list[Encoded], QueueState]:
+        engine = Engine(encoder, batch_tokens=64, queue_tokens=1_000, cache_bytes=100_000)
+        answers = [await engine.encode(_units("the cat", "dog " * 30)) for _ in range(2)]
+        await engine.close()
+        return answers, engine.queue_state()
+
+    (first, second), state = asyncio.run(scenario())
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+    assert first.facts == second.facts
+    assert state.cached_rows == state.rows > 0
 
 
 def test_a_full_queue_refuses_and_takes_again_once_it_has_room(tiny_bundle: Bundle) -> None:

@@ -17,7 +17,16 @@ from tokenizers.processors import (
 )
 
 from models.bundle import Bundle, BundleError
-from service.encoding.tokenizer import OVERLAP_SHARE, Row, Tokenizer, windows
+from service.encoding.tokenizer import (
+    OVERLAP_SHARE,
+    Row,
+    Span,
+    Tokenizer,
+    count,
+    pack,
+    unpack,
+    windows,
+)
 from tests.tiny_bundle import VOCABULARY, tiny_tokenizer, write_tiny_bundle
 
 
@@ -92,24 +101,51 @@ def test_ids_are_those_of_the_library_itself(
     tokenizer.no_truncation()
     tokenizer.no_padding()
     (content,) = ours.content_ids([text])
-    assert list(ours.with_specials(content)) == tokenizer.encode(text).ids
-    assert len(ours.with_specials(content)) == len(content) + ours.special_count
+    assert unpack(ours.with_specials(content)) == tokenizer.encode(text).ids
+    assert count(ours.with_specials(content)) == count(content) + ours.special_count
 
 
 def test_the_files_own_truncation_and_padding_do_not_count(tiny_bundle: Bundle) -> None:
     short, long = Tokenizer.open(tiny_bundle).content_ids(["cat", "cat " * 50])
-    assert [len(short), len(long)] == [1, 50]
+    assert [count(short), count(long)] == [1, 50]
 
 
 def test_rows_are_padded_on_the_right_with_the_bundles_pad_token(tmp_path: Path) -> None:
     tokenizer = _open(tmp_path, tiny_tokenizer(), pad=1)
-    batch = tokenizer.pad([Row((2, 7, 3), 1), Row((2, 7, 8, 9, 3), 0)])
+    batch = tokenizer.pad([Row(pack([2, 7, 3]), 1), Row(pack([2, 7, 8, 9, 3]), 0)])
     assert batch.input_ids.tolist() == [[2, 7, 3, 1, 1], [2, 7, 8, 9, 3]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     assert batch.adapter_ids.tolist() == [1, 0]
     assert {a.dtype for a in (batch.input_ids, batch.attention_mask, batch.adapter_ids)} == {
         np.dtype(np.int64)
     }
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=40), st.integers(0, 3)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_a_batch_is_its_rows_token_by_token(rows: list[tuple[list[int], int]]) -> None:
+    tokenizer = Tokenizer(tiny_tokenizer(), [], [], 7)
+    batch = tokenizer.pad([Row(pack(ids), adapter) for ids, adapter in rows])
+    longest = max(len(ids) for ids, _ in rows)
+    assert batch.input_ids.tolist() == [ids + [7] * (longest - len(ids)) for ids, _ in rows]
+    assert batch.attention_mask.tolist() == [
+        [1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in rows
+    ]
+    assert batch.adapter_ids.tolist() == [adapter for _, adapter in rows]
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), max_size=60), st.integers(0, 60), st.integers(0, 60))
+def test_packed_ids_come_back_and_a_window_cuts_between_tokens(
+    ids: list[int], start: int, end: int
+) -> None:
+    packed = pack(ids)
+    assert (unpack(packed), count(packed)) == (ids, len(ids))
+    assert unpack(Span(start, end).of(packed)) == ids[start:end]
 
 
 def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
