@@ -23,7 +23,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-FORMAT_VERSION = 1
+# Each can say all that those before it can; a bundle is written in the first that can say it.
+FORMAT_VERSIONS = (1, 2)
 MANIFEST_NAME = "manifest.json"
 DEFAULT_BUNDLE = Path(__file__).parent / "polygrain-mini"
 
@@ -114,6 +115,10 @@ class Manifest(_Value):
         str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([a-z0-9.+-]*)$", max_length=100)
     ]
     dimension: Annotated[int, Field(gt=0)]
+    # From format version 2 on: the numbers of dimensions that a vector may be cut to, ascending.
+    dimensions: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] | None = (
+        None
+    )
     vocabulary_size: Annotated[int, Field(gt=0)]
     languages: tuple[Language, ...]
     pooling: Pooling
@@ -145,6 +150,15 @@ class Manifest(_Value):
                 raise ValueError(f"routing: {granularity} goes to {name}, a word adapter")
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: some repeat")
+        if self.dimensions is not None:
+            if self.format_version < 2:
+                raise ValueError("dimensions: is a field of format version 2")
+            if (*sorted(set(self.dimensions)),) != self.dimensions or (
+                self.dimensions[-1] != self.dimension
+            ):
+                raise ValueError(
+                    f"dimensions: {list(self.dimensions)} do not rise to dimension {self.dimension}"
+                )
         if self.tokenizer.pad_token_id >= self.vocabulary_size:
             raise ValueError(
                 f"tokenizer: pad_token_id {self.tokenizer.pad_token_id} is outside the vocabulary "
@@ -156,6 +170,11 @@ class Manifest(_Value):
         if MANIFEST_NAME in self.files:
             raise ValueError(f"files: {MANIFEST_NAME} cannot list itself")
         return self
+
+    @property
+    def allowed_dimensions(self) -> tuple[int, ...]:
+        """The numbers of dimensions that a caller may ask for: all, where nothing says more."""
+        return self.dimensions or (self.dimension,)
 
     def adapter(self, name: str) -> Adapter:
         """The adapter called `name`; KeyError where there is none."""
@@ -279,10 +298,10 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
         raise BundleError(f"{refused} is not a JSON object")
     version = values.get("format_version")
     # The version is read before the rest: a later format may differ in every other field.
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in FORMAT_VERSIONS:
         raise BundleError(
             f"bundle {path}: format_version is {_short(version)}, this program reads "
-            f"{FORMAT_VERSION}; update the program, or export the bundle again"
+            f"{' and '.join(map(str, FORMAT_VERSIONS))}; update the program, or export the bundle again"
         )
     try:
         return Manifest.model_validate_json(text, strict=True)
@@ -384,7 +403,10 @@ def _record_of(content: Path | bytes) -> FileRecord:
 def _manifest_bytes(
     path: Path, manifest: Mapping[str, Any], records: Mapping[str, FileRecord]
 ) -> bytes:
-    values = {**manifest, "format_version": FORMAT_VERSION, "files": dict(records)}
+    version = 1 if manifest.get("dimensions") is None else 2
+    values = {**manifest, "format_version": version, "files": dict(records)}
+    if version == 1:
+        values.pop("dimensions", None)
     # In the specification's order, the format version first, for people who open the file.
     known = {name: values.pop(name) for name in Manifest.model_fields if name in values}
     try:

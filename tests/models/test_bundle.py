@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 
 from models import bundle as bundle_module
 from models.bundle import (
-    FORMAT_VERSION,
     Adapter,
     Bundle,
     BundleError,
@@ -111,7 +110,7 @@ def test_what_was_written_opens_and_says_the_same(bundle: Path) -> None:
     assert opened == Bundle(bundle, opened.manifest)
     said = opened.manifest.model_dump(mode="json")
     files = said.pop("files")
-    assert said == {"format_version": FORMAT_VERSION, **manifest_values()}
+    assert said == {"format_version": 1, "dimensions": None, **manifest_values()}
     assert files == {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in FILES.items()
@@ -128,6 +127,24 @@ def test_paths_of_the_parts(bundle: Path) -> None:
     assert opened.file("tokenizer.json") == bundle / "tokenizer.json"
     with pytest.raises(KeyError):
         opened.file("manifest.json")
+
+
+def test_dimensions_that_it_may_be_cut_to_make_it_format_2(tmp_path: Path) -> None:
+    values = manifest_values()
+    plain = write(tmp_path / "plain", values, FILES).manifest
+    assert (plain.format_version, plain.allowed_dimensions) == (1, (plain.dimension,))
+    allowed = (1, 3, plain.dimension)
+    cut = write(tmp_path / "cut", {**values, "dimensions": allowed}, FILES)
+    assert Bundle.open(cut.path).manifest.allowed_dimensions == allowed
+    assert cut.manifest.format_version == 2
+    rewrite_manifest(cut.path, lambda manifest: manifest.update(format_version=1))
+    assert "dimensions: is a field of format version 2" in refusal(cut.path)
+
+
+@pytest.mark.parametrize("wrong", [[], [0, 8], [8, 4], [4, 4, 8], [4], [4, 9]])
+def test_dimensions_rise_to_the_dimension(tmp_path: Path, wrong: list[int]) -> None:
+    with pytest.raises(BundleError, match="dimensions"):
+        write(tmp_path / "b", {**manifest_values(), "dimensions": wrong}, FILES)
 
 
 def test_adapters_and_what_compares(bundle: Path) -> None:
@@ -427,7 +444,7 @@ def test_a_disk_that_fails_while_hashing(bundle: Path, monkeypatch: pytest.Monke
         (b"null", "is not a JSON object"),
         (b'"text"', "is not a JSON object"),
         (b"{}", "format_version is None"),
-        (b'{"format_version": 2}', "format_version is 2, this program reads 1"),
+        (b'{"format_version": 3}', "format_version is 3, this program reads 1 and 2"),
         (b'{"format_version": 0}', "format_version is 0"),
         (b'{"format_version": "1"}', "format_version is '1'"),
         (b'{"format_version": 1.0}', "format_version is 1.0"),
@@ -442,8 +459,8 @@ def test_a_manifest_that_is_none(bundle: Path, content: bytes, reason: str) -> N
 
 
 def test_a_later_version_is_told_before_its_other_fields(bundle: Path) -> None:
-    (bundle / "manifest.json").write_bytes(b'{"format_version": 2, "shape": "unheard of"}')
-    assert "format_version is 2, this program reads 1; update" in refusal(bundle)
+    (bundle / "manifest.json").write_bytes(b'{"format_version": 3, "shape": "unheard of"}')
+    assert "format_version is 3, this program reads 1 and 2; update" in refusal(bundle)
 
 
 def test_nesting_that_only_the_second_parser_refuses(bundle: Path) -> None:
@@ -462,7 +479,7 @@ def test_a_repeated_key_deep_inside(bundle: Path) -> None:
     assert "key 'seed' repeats" in refusal(bundle)
 
 
-@pytest.mark.parametrize("field", [*Manifest.model_fields])
+@pytest.mark.parametrize("field", sorted({*Manifest.model_fields} - {"dimensions"}))
 def test_every_field_is_needed(bundle: Path, field: str) -> None:
     rewrite_manifest(bundle, lambda values: values.pop(field))
     assert field in refusal(bundle)
@@ -864,7 +881,13 @@ def manifests(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, bytes]]:
         "scores": draw(_objects),
         "calibration": draw(st.none() | _objects),
     }
+    manifest["dimensions"] = draw(st.none() | _dimensions(manifest["dimension"]))
     return manifest, {name: draw(st.binary(max_size=64)) for name in file_names}
+
+
+def _dimensions(largest: int) -> st.SearchStrategy[list[int]]:
+    shorter = st.sets(st.integers(1, largest - 1), max_size=3) if largest > 1 else st.just(set())
+    return shorter.map(lambda numbers: [*sorted(numbers), largest])
 
 
 @given(manifests())
