@@ -25,7 +25,7 @@ from models.bundle import TEXT_GRANULARITIES, Bundle, BundleError, Granularity
 from service.alignment.matching import align_one_to_one
 from service.alignment.scoring import Score
 from service.api.ops import describe
-from service.api.requests import facts_json
+from service.api.responses import facts_json
 from service.app import create_app
 from service.encoding.encoder import Encoded, Encoder, Options, Unit
 from service.encoding.session import Vectors

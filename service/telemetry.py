@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -73,7 +73,8 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = identity
+                header = REQUEST_ID_HEADER.lower().encode(), identity.encode()
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         try:

@@ -5,34 +5,32 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from models.bundle import Manifest, Precision
-from service.api.requests import json_response, service_of
-from service.api.schemas import Info, Status, operation
+from service.api.documentation import Operation
+from service.api.requests import service_of
+from service.api.responses import json_response
+from service.api.schemas import Info, Status
 from service.settings import Settings
 
-router = APIRouter(tags=["operation"])
 
-
-@router.get("/livez", **operation(None, Status))
-async def livez() -> Response:
+async def livez(request: Request) -> Response:
     """Whether the process answers at all."""
-    return json_response({"status": "alive"})
+    return await json_response({"status": "alive"})
 
 
-@router.get("/readyz", **operation(None, Status, 503))
 async def readyz(request: Request) -> Response:
     """Whether texts are taken now."""
     service_of(request)
-    return json_response({"status": "ready"})
+    return await json_response({"status": "ready"})
 
 
-@router.get("/info", **operation(None, Info, 503))
 async def info(request: Request) -> Response:
     """The bundle that is served, its adapters, and the limits of a request."""
     service = service_of(request)
-    return json_response(describe(service.engine.encoder.manifest, service.settings))
+    return await json_response(describe(service.engine.encoder.manifest, service.settings))
 
 
 def describe(manifest: Manifest, settings: Settings) -> dict[str, Any]:
@@ -46,6 +44,7 @@ def describe(manifest: Manifest, settings: Settings) -> dict[str, Any]:
         "version": manifest.version,
         "service_version": version("polygrain"),
         "dimensions": manifest.dimension,
+        "dimensions_allowed": manifest.allowed_dimensions,
         "precision": Precision.FLOAT32,
         "languages": manifest.languages,
         "adapters": adapters,
@@ -58,3 +57,10 @@ def describe(manifest: Manifest, settings: Settings) -> dict[str, Any]:
             "queue_tokens": settings.queue_tokens,
         },
     }
+
+
+OPERATIONS = (
+    Operation("GET", "/livez", livez, "operation", Status),
+    Operation("GET", "/readyz", readyz, "operation", Status, errors=(503,)),
+    Operation("GET", "/info", info, "operation", Info, errors=(503,)),
+)
