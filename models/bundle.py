@@ -301,7 +301,8 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
     if type(version) is not int or version not in FORMAT_VERSIONS:
         raise BundleError(
             f"bundle {path}: format_version is {_short(version)}, this program reads "
-            f"{' and '.join(map(str, FORMAT_VERSIONS))}; update the program, or export the bundle again"
+            f"{' and '.join(map(str, FORMAT_VERSIONS))}; update the program, or export the bundle "
+            "again"
         )
     try:
         return Manifest.model_validate_json(text, strict=True)

@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     # 0 lets the system choose; the log line `listening` tells which.
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
-    # None: every core this process may run on.
+    # Processes behind the one port; each has its own model, queue and threads.
+    workers: Annotated[int, Field(gt=0, le=256)] = 1
+    # Of one worker. None: every core this process may run on, divided among the workers.
     threads: Positive | None = None
     log_level: LogLevel = "info"
 

@@ -28,10 +28,11 @@ class Work:
     tokens: int = 0
 
 
-def configure_logging(level: str) -> None:
-    """Send every logger's lines of at least `level` to standard error."""
+def configure_logging(level: str, *, processes: bool = False) -> None:
+    """Send every logger's lines of at least `level` to standard error, `processes` told apart."""
+    origin = "%(name)s[%(process)d]" if processes else "%(name)s"
     logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+        level=level.upper(), format=f"%(asctime)s %(levelname)s {origin} %(message)s", force=True
     )
     # Its lines on starting and stopping are ours already.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -27,7 +27,9 @@ async def align(request: Request) -> Response:
     lists = {"source": body.source, "target": body.target}
     encoded, cut = await encode_both(request, service, lists, body.granularity)
     alignment = await asyncio.to_thread(_align, encoded, cut, body)
-    return await json_response({**common_json(service, encoded), **_answer(alignment, encoded, cut)})
+    return await json_response(
+        {**common_json(service, encoded), **_answer(alignment, encoded, cut)}
+    )
 
 
 def _align(encoded: Encoded, cut: int, body: AlignRequest) -> Alignment:

@@ -94,7 +94,8 @@ async def binary_response(head: Mapping[str, Any], rows: np.ndarray[Any, Any]) -
 
 def base64_of(row: Vectors) -> str:
     """The values of `row` as base64 of little-endian float32."""
-    return binascii.b2a_base64(np.ascontiguousarray(row, "<f4"), newline=False).decode("ascii")
+    values = np.ascontiguousarray(row, "<f4")
+    return binascii.b2a_base64(values.data, newline=False).decode("ascii")
 
 
 def facts_json(facts: Facts) -> dict[str, Any]:

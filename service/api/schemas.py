@@ -109,9 +109,7 @@ class AlignRequest(RequestModel):
     method: Literal["one_to_one"] = Field(
         "one_to_one", description="Each text is in at most one pair."
     )
-    score: ScoreName = Field(
-        "margin_ratio", description="What pairs are ranked by."
-    )
+    score: ScoreName = Field("margin_ratio", description="What pairs are ranked by.")
     k: int = Field(
         4,
         ge=1,

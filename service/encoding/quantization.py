@@ -45,7 +45,8 @@ def to_int8(vectors: Vectors) -> NDArray[np.int8]:
     scale squared, is nearly their cosine.
     """
     scaled = np.rint(vectors * np.float32(1 / int8_scale(vectors.shape[1])))
-    return np.clip(scaled, -_INT8_MAX, _INT8_MAX).astype(np.int8)
+    short: NDArray[np.int8] = np.clip(scaled, -_INT8_MAX, _INT8_MAX).astype(np.int8)
+    return short
 
 
 def to_binary(vectors: Vectors) -> NDArray[np.uint8]:

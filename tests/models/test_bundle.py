@@ -851,10 +851,11 @@ def manifests(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, bytes]]:
     rows = draw(st.permutations(range(len(names))))
     file_names = draw(st.lists(_names.map("f{}".format), min_size=3, max_size=5, unique=True))
     vocabulary_size = draw(st.integers(1, 2**31))
+    dimension = draw(st.integers(1, 10_000))
     manifest = {
         "name": draw(_names),
         "version": draw(_versions),
-        "dimension": draw(st.integers(1, 10_000)),
+        "dimension": dimension,
         "vocabulary_size": vocabulary_size,
         "languages": draw(_languages),
         "pooling": "mean",
@@ -881,7 +882,7 @@ def manifests(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, bytes]]:
         "scores": draw(_objects),
         "calibration": draw(st.none() | _objects),
     }
-    manifest["dimensions"] = draw(st.none() | _dimensions(manifest["dimension"]))
+    manifest["dimensions"] = draw(st.none() | _dimensions(dimension))
     return manifest, {name: draw(st.binary(max_size=64)) for name in file_names}
 
 

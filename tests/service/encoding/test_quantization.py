@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from service.encoding.quantization import int8_scale, to_binary, to_int8, truncate
 
 _VALUES = st.floats(-1, 1, width=32, allow_subnormal=False)
-ROWS = arrays.arrays(
-    np.float32, st.tuples(st.integers(1, 5), st.integers(1, 40)), elements=_VALUES
-)
+ROWS = arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 40)), elements=_VALUES)
 
 
 @given(ROWS, st.data())
