@@ -213,7 +213,12 @@ async def _many(app: Any) -> None:  # noqa: ANN401
             raise RuntimeError(f"the application answered {message['status']}")
 
     for _ in range(_REQUESTS):
-        scope = {"type": "http", "method": "POST", "path": "/embed", "root_path": ""}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": "/embed",
+            "root_path": "",
+        }
         scope |= {"headers": headers, "query_string": b"", "http_version": "1.1"}
         await app(scope, receive, send)
 

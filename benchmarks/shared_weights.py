@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -94,13 +95,13 @@ def main(bundle: Path, processes: int) -> None:
         )
 
 
-def _open_in_processes(path: Path, count: int, vocabulary: int) -> list[dict[str, float | str]]:
+def _open_in_processes(path: Path, count: int, vocabulary: int) -> list[dict[str, Any]]:
     command = [sys.executable, "-c", _PROCESS, str(path), str(vocabulary)]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(count)
     ]
-    said: list[dict[str, float | str]] = []
+    said: list[dict[str, Any]] = []
     for step in ("open", "measure"):
         for process in processes:
             assert process.stdout is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -100,6 +101,8 @@ def main() -> None:
 @_threads_option
 def serve(**given: object) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT, then answer what was accepted and stop."""
+    # Until the model is open nothing becomes garbage; `service.server` enables it again.
+    gc.disable()
     settings = read_settings(given)
     configure_logging(settings.log_level, processes=settings.workers > 1)
     for name in unknown_variables():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import sys
@@ -75,6 +76,9 @@ def serve(
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     threads = settings.threads or max(1, available_cores() // settings.workers)
     encoder = Encoder.open(settings.bundle, threads=threads)
+    # What is there now stays: no collection of garbage needs to walk it again and again.
+    gc.freeze()
+    gc.enable()
     when_warm(encoder)
     server = _server(settings, encoder)
     if stop is not None:

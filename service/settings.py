@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.bundle import DEFAULT_BUNDLE
 
@@ -22,10 +21,10 @@ class SettingsError(ValueError):
     """A setting cannot be used; the message is one line that names it."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that may differ from one deployment to the next. `docs/api.md` lists it."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: Path = DEFAULT_BUNDLE
     host: str = "127.0.0.1"
@@ -54,8 +53,14 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     Raises SettingsError for the first value that is not allowed.
     """
     chosen = {name: value for name, value in (given or {}).items() if value is not None}
+    variables = {name.upper(): value for name, value in os.environ.items()}
+    environment = {
+        name: variables[variable]
+        for name in Settings.model_fields
+        if (variable := f"{ENV_PREFIX}{name.upper()}") in variables
+    }
     try:
-        return Settings(**chosen)
+        return Settings(**{**environment, **chosen})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])

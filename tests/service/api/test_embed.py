@@ -152,7 +152,7 @@ def test_int8_times_its_scale_is_the_vector(cut_client: TestClient, dimensions: 
     whole, short = _embed(cut_client, **body), _embed(cut_client, **body, encoding="int8")
     assert whole["scale"] is None
     size = dimensions or DIMENSION
-    assert short["scale"] == pytest.approx(8 / (127 * size**0.5))
+    assert short["scale"] == pytest.approx(10 / (127 * size**0.5))
     for one, other in zip(whole["data"], short["data"], strict=True):
         assert all(type(value) is int and -127 <= value <= 127 for value in other["embedding"])
         back = np.array(other["embedding"]) * short["scale"]

@@ -43,8 +43,8 @@ def test_int8_is_within_half_a_step_or_clipped(rows: NDArray[np.float32]) -> Non
     np.testing.assert_array_equal(to_int8(-rows), -short)
 
 
-def test_the_largest_int8_is_eight_times_the_mean_value() -> None:
-    assert int8_scale(64) * 127 == pytest.approx(8 / np.sqrt(64))
+def test_the_largest_int8_is_ten_times_the_mean_value() -> None:
+    assert int8_scale(64) * 127 == pytest.approx(10 / np.sqrt(64))
 
 
 @given(ROWS)
