@@ -110,58 +110,75 @@ def serve(**given: object) -> None:
     # uvicorn raises the signal that stopped it once more when it is done; that is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_in_peace)
-    with _bound_socket(settings) as listener:
-        if settings.workers == 1:
-            _serve_here(settings, listener)
-        else:
-            _serve_with_workers(settings, listener)
+    if settings.workers == 1:
+        _serve_here(settings)
+    else:
+        _serve_with_workers(settings)
 
 
-def _serve_here(settings: Settings, listener: socket.socket) -> None:
-    from service.server import serve
-
-    def listen(encoder: Encoder) -> None:
-        manifest = encoder.manifest
-        _listen(listener, f"bundle={manifest.name} version={manifest.version}")
-
-    serve(settings, listener, when_warm=listen)
-
-
-def _serve_with_workers(settings: Settings, listener: socket.socket) -> None:
-    if not hasattr(os, "fork"):
-        raise click.UsageError("--workers needs a system that can fork; start one worker")
-
-    def work(listener: socket.socket, report: Report) -> None:
+def _serve_here(settings: Settings) -> None:
+    with _bound_socket(settings.host, settings.port) as listener:
         from service.server import serve
 
+        def listen(encoder: Encoder) -> None:
+            listener.listen(_BACKLOG)
+            manifest = encoder.manifest
+            _say_listening(listener, f"bundle={manifest.name} version={manifest.version}")
+
+        serve(settings, listener, when_warm=listen)
+
+
+def _serve_with_workers(settings: Settings) -> None:
+    """Each worker listens with a socket of its own, between which the system shares connections.
+
+    With one socket for all, whichever worker wakes first takes every connection of a burst.
+    """
+    if not (hasattr(os, "fork") and hasattr(socket, "SO_REUSEPORT")):
+        raise click.UsageError("--workers needs a system with fork and SO_REUSEPORT; use 1")
+    # A port that somebody listens on is found only by asking for it alone.
+    with _bound_socket(settings.host, settings.port) as alone:
+        port = alone.getsockname()[1]
+
+    def work(report: Report) -> None:
+        from service.server import serve
+
+        def listen(encoder: Encoder) -> None:
+            report.warm()
+            listener.listen(_BACKLOG)
+            report.listening()
+
         try:
-            serve(settings, listener, when_warm=lambda encoder: report.warm(), stop=report.control)
-        except (PolygrainError, BundleError) as error:
+            with _bound_socket(settings.host, port, shared=True) as listener:
+                serve(settings, listener, when_warm=listen, stop=report.control)
+        except (PolygrainError, BundleError, click.ClickException) as error:
             report.failed(str(error))
             raise SystemExit(1) from None
 
-    timeout_s = settings.shutdown_timeout_s
-    supervisor = Supervisor(listener, work, settings.workers, stop_timeout_s=timeout_s)
-    supervisor.run(lambda: _listen(listener, f"workers={settings.workers}"))
+    # Bound and never listening, this one holds the port while a worker is away.
+    with _bound_socket(settings.host, port, shared=True) as held:
+        timeout_s = settings.shutdown_timeout_s
+        supervisor = Supervisor(work, settings.workers, stop_timeout_s=timeout_s)
+        supervisor.run(lambda: _say_listening(held, f"workers={settings.workers}"))
 
 
-def _listen(listener: socket.socket, served: str) -> None:
-    listener.listen(_BACKLOG)
+def _say_listening(listener: socket.socket, served: str) -> None:
     host, port = listener.getsockname()[:2]
     logger.info("listening host=%s port=%d %s", host, port, served)
 
 
 @contextmanager
-def _bound_socket(settings: Settings) -> Iterator[socket.socket]:
-    """A socket on the address of the settings, taken before the bundle is loaded."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _bound_socket(host: str, port: int, *, shared: bool = False) -> Iterator[socket.socket]:
+    """A socket on an address, taken before the bundle is loaded; `shared` with others like it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
-            listener.bind((settings.host, settings.port))
+            listener.bind((host, port))
         except OSError as error:
             raise click.ClickException(
-                f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
+                f"cannot listen on {host} port {port}: {error.strerror}; "
                 "choose another with --host and --port"
             ) from None
         yield listener

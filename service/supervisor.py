@@ -1,9 +1,9 @@
-"""Several worker processes behind one listening socket, each with an engine of its own.
+"""Several worker processes behind one port, each with an engine of its own.
 
 The supervisor itself opens no model, starts no thread and answers no request. It forks workers,
-waits until all are warm before the first connection is accepted, starts anew what dies, and passes
-a signal to stop on. Workers and supervisor hold the ends of a socket pair: a worker tells through
-it that it is warm, and the end of either side is seen by the other, whatever it died of.
+lets none accept a connection before all are warm, starts anew what dies, and passes a signal to
+stop on. Workers and supervisor hold the ends of a socket pair: a worker tells through it how far
+it is, and the end of either side is seen by the other, whatever it died of.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
-# What a worker does: serve on the first socket, report to the second.
-Work = Callable[[socket.socket, "Report"], None]
+# What a worker does, telling of it.
+Work = Callable[["Report"], None]
 
-WARM = b"warm"
-GO = b"go"
+_WARM, _GO, _LISTENING = b"warm", b"go", b"listening"
 _MESSAGE_BYTES = 4_096
 
 # A worker that dies is started anew at once where it had been warm for so long, else later and
@@ -50,13 +49,17 @@ class Report:
     control: socket.socket
 
     def warm(self) -> None:
-        """Tell that the model has run; returns when connections may be accepted.
+        """Tell that the model has run; returns when this worker may listen.
 
         Raises SystemExit where the supervisor ended or stops meanwhile.
         """
-        self.control.sendall(WARM)
-        if not self.control.recv(len(GO)):
+        self.control.sendall(_WARM)
+        if not self.control.recv(len(_GO)):
             raise SystemExit(0)
+
+    def listening(self) -> None:
+        """Tell that connections are accepted from now on."""
+        self.control.sendall(_LISTENING)
 
     def failed(self, reason: str) -> None:
         """Tell in one line why this worker ends before it is warm."""
@@ -70,30 +73,29 @@ class _Worker:
     number: int
     pid: int | None = None
     control: socket.socket | None = None
-    warm_since: float | None = None
+    warm: bool = False
+    listening_since: float | None = None
     reason: str = ""
     start_at: float = 0.0
     pause_s: float = 0.0
 
 
 class Supervisor:
-    """Runs `count` processes of `work` on `listener` until SIGTERM or SIGINT."""
+    """Runs `count` processes of `work` until SIGTERM or SIGINT."""
 
-    def __init__(
-        self, listener: socket.socket, work: Work, count: int, *, stop_timeout_s: float
-    ) -> None:
-        self._listener = listener
+    def __init__(self, work: Work, count: int, *, stop_timeout_s: float) -> None:
         self._work = work
         self._workers = [_Worker(number) for number in range(1, count + 1)]
         self._stop_timeout_s = stop_timeout_s
         self._selector = selectors.DefaultSelector()
+        self._going = False
         self._listening = False
         self._stopping = False
 
-    def run(self, when_warm: Callable[[], None]) -> None:
-        """Serve until a signal, then let every worker end; `when_warm` is called once all are.
+    def run(self, when_listening: Callable[[], None]) -> None:
+        """Serve until a signal, then let every worker end; `when_listening` is called once all do.
 
-        Raises WorkerFailed where a worker ends before all were warm for the first time.
+        Raises WorkerFailed where a worker ends before that.
         """
         reader, writer = socket.socketpair()
         with reader, writer, self._selector:
@@ -106,11 +108,13 @@ class Supervisor:
                 while not self._stopping:
                     self._start_due()
                     self._wait(self._next_start_s())
-                    if not self._listening and all(w.warm_since for w in self._workers):
-                        self._listening = True
-                        when_warm()
+                    if not self._going and all(w.warm for w in self._workers):
+                        self._going = True
                         for worker in self._workers:
                             self._let_go(worker)
+                    if not self._listening and all(w.listening_since for w in self._workers):
+                        self._listening = True
+                        when_listening()
             finally:
                 self._stop()
                 signal.set_wakeup_fd(-1)
@@ -144,7 +148,7 @@ class Supervisor:
             self._become_worker(theirs)
         theirs.close()
         worker.pid, worker.control = pid, ours
-        worker.warm_since, worker.reason = None, ""
+        worker.warm, worker.listening_since, worker.reason = False, None, ""
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
     def _become_worker(self, control: socket.socket) -> NoReturn:
@@ -158,7 +162,7 @@ class Supervisor:
             for other in self._workers:
                 if other.control is not None:
                     other.control.close()
-            self._work(self._listener, Report(control))
+            self._work(Report(control))
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
@@ -174,10 +178,13 @@ class Supervisor:
             message = worker.control.recv(_MESSAGE_BYTES)
         except ConnectionError:
             message = b""
-        if message == WARM:
-            worker.warm_since = time.monotonic()
-            if self._listening:
+        if message == _WARM:
+            worker.warm = True
+            if self._going:
                 self._let_go(worker)
+        elif message == _LISTENING:
+            worker.listening_since = time.monotonic()
+            logger.info("worker_ready worker=%d pid=%d", worker.number, worker.pid)
         elif message:
             worker.reason = message.decode(errors="replace")
         else:
@@ -185,9 +192,8 @@ class Supervisor:
 
     def _let_go(self, worker: _Worker) -> None:
         assert worker.control is not None
-        logger.info("worker_warm worker=%d pid=%d", worker.number, worker.pid)
         try:
-            worker.control.sendall(GO)
+            worker.control.sendall(_GO)
         except ConnectionError:
             return  # it died meanwhile, which the next wait sees
 
@@ -199,7 +205,8 @@ class Supervisor:
         _, status = os.waitpid(worker.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         how = f"signal {-code}" if code < 0 else f"status {code}"
-        lived_s = time.monotonic() - worker.warm_since if worker.warm_since else 0.0
+        since = worker.listening_since
+        lived_s = 0.0 if since is None else time.monotonic() - since
         pid, worker.pid, worker.control = worker.pid, None, None
         if self._stopping:
             return
@@ -217,8 +224,6 @@ class Supervisor:
     def _stop(self) -> None:
         """Pass SIGTERM on, wait for every worker, kill those that take too long."""
         self._stopping = True
-        # Or the system would go on accepting connections that nobody takes.
-        self._listener.close()
         for worker in self._workers:
             # The end of file reaches those too that a signal would have met at a bad time.
             if worker.control is not None:

@@ -35,14 +35,14 @@ def _wait_until(condition: Callable[[], bool], what: str) -> None:
 class _Service:
     """`polygrain serve --workers 2`, whose model waits for `open_gate`."""
 
-    def __init__(self, bundle: Path, gate: Path) -> None:
+    def __init__(self, bundle: Path, gate: Path, port: str = "0") -> None:
         self.lines: list[str] = []
         self._gate = gate
         environment = {k: v for k, v in os.environ.items() if not k.startswith("POLYGRAIN_")}
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.service.gated_workers", str(gate), "serve"),
-                *("--workers", "2", "--port", "0", "--threads", "1", "--bundle", str(bundle)),
+                *("--workers", "2", "--port", port, "--threads", "1", "--bundle", str(bundle)),
             ],
             stderr=subprocess.PIPE,
             text=True,
@@ -66,8 +66,8 @@ class _Service:
     @property
     def url(self) -> str:
         _wait_until(
-            lambda: len(self.pids("worker_warm")) >= 2 or self.process.poll() is not None,
-            "the workers are not warm",
+            lambda: self.said("listening") or self.process.poll() is not None,
+            "the workers are not ready",
         )
         found = re.search(r"listening host=(\S+) port=(\d+)", "".join(self.lines))
         assert found, self.lines
@@ -82,7 +82,7 @@ class _Service:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        _wait_until(lambda: not any(map(_alive, self.pids("worker_warm"))), "workers are left")
+        _wait_until(lambda: not any(map(_alive, self.pids("worker_ready"))), "workers are left")
         self._reader.join(PATIENCE_S)
         assert self.process.stderr is not None
         self.process.stderr.close()
@@ -129,7 +129,7 @@ def _occupy_both(
 
 def test_kill_9_of_a_worker_loses_its_own_requests_alone(service: _Service) -> None:
     url = service.url
-    first = service.pids("worker_warm")
+    first = service.pids("worker_ready")
     assert len(set(first)) == 2
     with ThreadPoolExecutor(64) as threads:
         try:
@@ -139,14 +139,14 @@ def test_kill_9_of_a_worker_loses_its_own_requests_alone(service: _Service) -> N
             for request in held[victim]:
                 with pytest.raises(httpx2.TransportError):
                     request.result(PATIENCE_S)
-            _wait_until(lambda: len(service.pids("worker_warm")) == 3, "nobody took its place")
+            _wait_until(lambda: len(service.pids("worker_ready")) == 3, "nobody took its place")
         finally:
             service.open_gate()
         for request in held[survivor]:
             assert request.result(PATIENCE_S).status_code == 200
     assert service.pids("worker_died") == [victim]
     assert service.said("by='signal 9'")
-    assert len(set(service.pids("worker_warm"))) == 3
+    assert len(set(service.pids("worker_ready"))) == 3
     assert httpx2.get(f"{url}/readyz").status_code == 200
     assert {_post(url).status_code for _ in range(10)} == {200}
 
@@ -164,7 +164,7 @@ def test_a_signal_answers_what_every_worker_accepted_and_exits_0(service: _Servi
                 requests
             )
     assert service.process.wait(PATIENCE_S) == 0
-    assert not any(map(_alive, service.pids("worker_warm")))
+    assert not any(map(_alive, service.pids("worker_ready")))
     assert not service.said("Traceback")
     assert not service.said("worker_died")
 
@@ -182,7 +182,7 @@ def test_workers_end_when_their_supervisor_is_killed(service: _Service) -> None:
     service.open_gate()
     service.process.kill()
     service.process.wait()
-    _wait_until(lambda: not any(map(_alive, service.pids("worker_warm"))), "they live on")
+    _wait_until(lambda: not any(map(_alive, service.pids("worker_ready"))), "they live on")
 
 
 def test_a_bundle_that_cannot_be_served_is_one_line(tmp_path: Path) -> None:
@@ -197,3 +197,18 @@ def test_a_bundle_that_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     assert "encoder.onnx cannot be loaded" in errors[0]
     assert not service.said("listening")
     assert not service.said("Traceback")
+
+
+def test_a_port_that_other_workers_serve_is_refused(
+    service: _Service, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    port = service.url.rpartition(":")[2]
+    other = _Service(tiny_bundle.path, tmp_path / "other", port=port)
+    try:
+        assert other.process.wait(PATIENCE_S) == 1
+    finally:
+        other.end()
+    assert other.lines == [
+        f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; "
+        "choose another with --host and --port\n"
+    ]
