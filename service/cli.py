@@ -101,8 +101,6 @@ def main() -> None:
 @_threads_option
 def serve(**given: object) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT, then answer what was accepted and stop."""
-    # Until the model is open nothing becomes garbage; `service.server` enables it again.
-    gc.disable()
     settings = read_settings(given)
     configure_logging(settings.log_level, processes=settings.workers > 1)
     for name in unknown_variables():
@@ -110,10 +108,12 @@ def serve(**given: object) -> None:
     # uvicorn raises the signal that stopped it once more when it is done; that is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_in_peace)
-    if settings.workers == 1:
-        _serve_here(settings)
-    else:
-        _serve_with_workers(settings)
+    # Until the model is open hardly anything becomes garbage; `service.server` goes on collecting.
+    gc.disable()
+    try:
+        (_serve_here if settings.workers == 1 else _serve_with_workers)(settings)
+    finally:
+        gc.enable()
 
 
 def _serve_here(settings: Settings) -> None:

@@ -15,7 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.cold_start import measure
 from benchmarks.edges import TEXTS, _encoded, _many, blockers, longest_wait_s, readers, writers
+from benchmarks.http_servers import CLIENTS, SERVERS, _loads
 from benchmarks.quantization import neighbours, read_pairs
 from benchmarks.shared_weights import as_float32, cast_after_gather, write
 from models.bundle import Bundle
@@ -111,6 +113,22 @@ def test_a_late_cast_leaves_no_table_to_unfold(tiny_bundle: Bundle) -> None:
     assert not [
         t for t in as_float32(halved).graph.initializer if t.data_type == TensorProto.FLOAT16
     ]
+
+
+def test_a_cold_start_is_measured_with_all_its_processes(tiny_bundle: Bundle) -> None:
+    start = measure(tiny_bundle.path, 2)
+    assert 0 < start.listening_s <= start.first_answer_s
+    # Two workers and their supervisor hold more than one Python with numpy does.
+    assert start.memory_mb > 60
+    assert start.loaded_memory_mb > 60
+
+
+def test_a_server_is_loaded_and_its_cost_counted() -> None:
+    loads = _loads(next(iter(SERVERS.values())), 0.3)
+    assert set(loads) == set(CLIENTS)
+    for load in loads.values():
+        assert load.rate > 0
+        assert 0 < load.cpu_us < 1e6
 
 
 def test_neighbours_are_those_of_brute_force() -> None:

@@ -125,6 +125,9 @@ def test_the_openapi_document_shows_requests_answers_and_errors(client: TestClie
         assert operation["description"]
         assert schema == expected
         assert set(schema["properties"]) == set(model.model_fields)
+        answers = operation["responses"]["200"]["content"]
+        binary = {"application/octet-stream"} if path == "/embed" else set()
+        assert set(answers) == {"application/json"} | binary
         for status in ("400", "413", "415", "422", "429", "500", "503"):
             error = operation["responses"][status]["content"]["application/json"]["schema"]
             assert error == {"$ref": "#/components/schemas/ErrorBody"}
