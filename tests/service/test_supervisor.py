@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
 
 
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
+def _wait_until(condition: Callable[[], bool], what: object) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, what
@@ -67,7 +67,7 @@ class _Service:
     def url(self) -> str:
         _wait_until(
             lambda: self.said("listening") or self.process.poll() is not None,
-            "the workers are not ready",
+            self.lines,
         )
         found = re.search(r"listening host=(\S+) port=(\d+)", "".join(self.lines))
         assert found, self.lines
@@ -104,7 +104,8 @@ def service(tiny_bundle: Bundle, tmp_path: Path) -> Iterator[_Service]:
 
 
 def _post(url: str) -> httpx2.Response:
-    return httpx2.post(f"{url}/embed", json={"inputs": "the cat"}, timeout=PATIENCE_S)
+    # Longer than the steps together during which the gate may be closed.
+    return httpx2.post(f"{url}/embed", json={"inputs": "the cat"}, timeout=4 * PATIENCE_S)
 
 
 def _occupy_both(
