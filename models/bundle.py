@@ -112,6 +112,10 @@ class Manifest(_Value):
         str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([a-z0-9.+-]*)$", max_length=100)
     ]
     dimension: Annotated[int, Field(gt=0)]
+    # In format version 2, where it is known: the numbers of dimensions that a vector may be cut to, ascending.
+    dimensions: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] | None = (
+        None
+    )
     vocabulary_size: Annotated[int, Field(gt=0)]
     languages: tuple[Language, ...]
     pooling: Pooling
@@ -146,6 +150,15 @@ class Manifest(_Value):
                 raise ValueError(f"routing: {granularity} goes to {name}, a word adapter")
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: some repeat")
+        if self.dimensions is not None:
+            if self.format_version < 2:
+                raise ValueError("dimensions: is a field of format version 2")
+            if (*sorted(set(self.dimensions)),) != self.dimensions or (
+                self.dimensions[-1] != self.dimension
+            ):
+                raise ValueError(
+                    f"dimensions: {list(self.dimensions)} do not rise to dimension {self.dimension}"
+                )
         if self.tokenizer.pad_token_id >= self.vocabulary_size:
             raise ValueError(
                 f"tokenizer: pad_token_id {self.tokenizer.pad_token_id} is outside the vocabulary "
@@ -171,6 +184,11 @@ class Manifest(_Value):
         measurable = {*self.graphs, Precision.BFLOAT16} - {Precision.FLOAT32}
         if unknown := sorted(set(self.fidelity) - measurable):
             raise ValueError(f"fidelity: of {', '.join(unknown)}, which the bundle does not have")
+
+    @property
+    def allowed_dimensions(self) -> tuple[int, ...]:
+        """The numbers of dimensions that a caller may ask for: all, where nothing says more."""
+        return self.dimensions or (self.dimension,)
 
     def adapter(self, name: str) -> Adapter:
         """The adapter called `name`; KeyError where there is none."""
@@ -405,6 +423,8 @@ def _manifest_bytes(
     path: Path, manifest: Mapping[str, Any], records: Mapping[str, FileRecord]
 ) -> bytes:
     values = {**manifest, "format_version": FORMAT_VERSION, "files": dict(records)}
+    if values.get("dimensions") is None:
+        values.pop("dimensions", None)  # nothing is said by leaving it out
     # In the specification's order, the format version first, for people who open the file.
     known = {name: values.pop(name) for name in Manifest.model_fields if name in values}
     try:

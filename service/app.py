@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 
-import orjson
-from fastapi import FastAPI, Request, Response
-from fastapi_offline import FastAPIOffline
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service.api import align, embed, ops, similarity
+from service.api.documentation import documentation_routes
 from service.api.requests import Service
+from service.api.responses import write_json
 from service.encoding.encoder import Encoder, Engine
 from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
 from service.settings import Settings
 from service.telemetry import REQUEST_ID_HEADER, RequestLog, request_id
 
+OPERATIONS = (
+    *embed.OPERATIONS,
+    *similarity.OPERATIONS,
+    *align.OPERATIONS,
+    *ops.OPERATIONS,
+)
 
-def create_app(settings: Settings, encoder: Encoder) -> FastAPI:
+
+def create_app(settings: Settings, encoder: Encoder) -> Starlette:
     """The service over an opened encoder; it takes requests between startup and shutdown."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         engine = Engine(
             encoder,
             batch_tokens=settings.batch_tokens,
@@ -38,22 +47,14 @@ def create_app(settings: Settings, encoder: Encoder) -> FastAPI:
         finally:
             await engine.close()
 
-    # FastAPI's own page loads its scripts from another host; this one serves them itself.
-    app = FastAPIOffline(
-        docs_url="/docs",
-        redoc_url=None,
-        static_url="/docs/assets",
-        title="Polygrain",
-        version=version("polygrain"),
-        description="Embeds and aligns text in many languages, one adapter for each granularity.",
+    operations = [operation.route() for operation in OPERATIONS]
+    app = Starlette(
+        routes=[*operations, *documentation_routes(OPERATIONS)],
+        middleware=[Middleware(RequestLog)],
+        exception_handlers=dict.fromkeys((PolygrainError, HTTPException, Exception), _answer),
         lifespan=lifespan,
-        redirect_slashes=False,
     )
-    for module in (embed, similarity, align, ops):
-        app.include_router(module.router)
-    app.add_middleware(RequestLog)
-    for kind in (PolygrainError, HTTPException, Exception):
-        app.add_exception_handler(kind, _answer)
+    app.router.redirect_slashes = False
     return app
 
 
@@ -90,7 +91,7 @@ def _response(error: PolygrainError, headers: dict[str, str] | None = None) -> R
         "param": error.param,
     }
     return Response(
-        orjson.dumps({"error": detail}),
+        write_json({"error": detail}),
         error.status,
         {**error.headers(), **(headers or {})},
         media_type="application/json",

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
+import gc
 import logging
 import math
 import os
 import signal
 import socket
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import IO, Any, TypeVar, get_args
+from typing import IO, TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
-import numpy as np
-import orjson
-import uvicorn
 
-from models.bundle import TEXT_GRANULARITIES, Bundle, BundleError, Granularity
-from service.alignment.matching import align_one_to_one
-from service.alignment.scoring import Score
-from service.api.ops import describe
-from service.api.requests import facts_json
-from service.app import create_app
-from service.encoding.encoder import Encoded, Encoder, Options, Unit
-from service.encoding.session import Vectors, Wish, choose, look
-from service.encoding.tokenizer import LongText
+from models.bundle import Bundle, BundleError
+from service.api.schemas import LongTextName, ScoreName, TextGranularity
 from service.errors import PolygrainError
 from service.settings import (
     DeviceName,
@@ -40,15 +27,18 @@ from service.settings import (
     read_settings,
     unknown_variables,
 )
+from service.supervisor import Report, Supervisor, WorkerFailed, exit_in_peace
 from service.telemetry import configure_logging
+
+# The model's runtime, numpy and the server are imported by the commands that need them: `--help`
+# answers at once, and the supervisor of several workers stays small and without threads.
+if TYPE_CHECKING:
+    from service.encoding.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
-# Lines that are embedded together; enough for full batches, few enough to stream.
-_CHUNK_LINES = 1_024
-
-# Strings, because click shows and takes the names of an enumeration's members, not its values.
-_GRANULARITIES = ["auto", *map(str, TEXT_GRANULARITIES)]
+# Connections that wait to be accepted.
+_BACKLOG = 2_048
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -61,7 +51,7 @@ class _OneLineErrors(click.Group):
             return super().invoke(ctx)
         except SettingsError as error:
             raise click.UsageError(str(error)) from None
-        except (PolygrainError, BundleError) as error:
+        except (PolygrainError, BundleError, WorkerFailed) as error:
             raise click.ClickException(str(error)) from None
 
 
@@ -89,14 +79,10 @@ def _model_options(command: _Command) -> _Command:
     return command
 
 
-def _open_encoder(settings: Settings) -> Encoder:
-    return Encoder.open(settings.bundle, threads=settings.threads, wish=Wish.of(settings))
-
-
 def _granularity_option(command: _Command) -> _Command:
     return click.option(
         "--granularity",
-        type=click.Choice(_GRANULARITIES),
+        type=click.Choice(get_args(TextGranularity)),
         default="auto",
         show_default=True,
         help="Which adapter reads the texts.",
@@ -130,65 +116,90 @@ def main() -> None:
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
+@click.option("--workers", type=int, help="Processes behind the one port.  [default: 1]")
 @_bundle_option
 @_model_options
 @_threads_option
 def serve(**given: object) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT, then answer what was accepted and stop."""
     settings = read_settings(given)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, processes=settings.workers > 1)
     for name in unknown_variables():
         logger.warning("unknown_setting name=%s", name)
     # uvicorn raises the signal that stopped it once more when it is done; that is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _exit_in_peace)
-    with _bound_socket(settings) as listener:
-        encoder = _open_encoder(settings)
-        encoder.warm_up(settings.batch_tokens)
-        listener.listen(2_048)
-        host, port = listener.getsockname()[:2]
-        manifest = encoder.manifest
-        logger.info(
-            "listening host=%s port=%d bundle=%s version=%s",
-            *(host, port, manifest.name, manifest.version),
-        )
+        signal.signal(number, exit_in_peace)
+    # Until the model is open hardly anything becomes garbage; `service.server` goes on collecting.
+    gc.disable()
+    try:
+        (_serve_here if settings.workers == 1 else _serve_with_workers)(settings)
+    finally:
+        gc.enable()
+
+
+def _serve_here(settings: Settings) -> None:
+    with _bound_socket(settings.host, settings.port) as listener:
+        from service.server import serve
+
+        def listen(encoder: Encoder) -> None:
+            listener.listen(_BACKLOG)
+            manifest = encoder.manifest
+            _say_listening(listener, f"bundle={manifest.name} version={manifest.version}")
+
+        serve(settings, listener, when_warm=listen)
+
+
+def _serve_with_workers(settings: Settings) -> None:
+    """Each worker listens with a socket of its own, between which the system shares connections.
+
+    With one socket for all, whichever worker wakes first takes every connection of a burst.
+    """
+    if not (hasattr(os, "fork") and hasattr(socket, "SO_REUSEPORT")):
+        raise click.UsageError("--workers needs a system with fork and SO_REUSEPORT; use 1")
+    # A port that somebody listens on is found only by asking for it alone.
+    with _bound_socket(settings.host, settings.port) as alone:
+        port = alone.getsockname()[1]
+
+    def work(report: Report) -> None:
+        from service.server import serve
+
+        def listen(encoder: Encoder) -> None:
+            report.warm()
+            listener.listen(_BACKLOG)
+            report.listening()
+
         try:
-            _server(settings, encoder).run(sockets=[listener])
-        finally:
-            logger.info("stopped")
+            with _bound_socket(settings.host, port, shared=True) as listener:
+                serve(settings, listener, when_warm=listen, stop=report.control)
+        except (PolygrainError, BundleError, SettingsError, click.ClickException) as error:
+            report.failed(str(error))
+            raise SystemExit(1) from None
+
+    # Bound and never listening, this one holds the port while a worker is away.
+    with _bound_socket(settings.host, port, shared=True) as held:
+        timeout_s = settings.shutdown_timeout_s
+        supervisor = Supervisor(work, settings.workers, stop_timeout_s=timeout_s)
+        supervisor.run(lambda: _say_listening(held, f"workers={settings.workers}"))
 
 
-def _server(settings: Settings, encoder: Encoder) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings, encoder),
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.shutdown_timeout_s,
-        )
-    )
-
-
-def _exit_in_peace(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
+def _say_listening(listener: socket.socket, served: str) -> None:
+    host, port = listener.getsockname()[:2]
+    logger.info("listening host=%s port=%d %s", host, port, served)
 
 
 @contextmanager
-def _bound_socket(settings: Settings) -> Iterator[socket.socket]:
-    """A socket on the address of the settings, taken before the bundle is loaded."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _bound_socket(host: str, port: int, *, shared: bool = False) -> Iterator[socket.socket]:
+    """A socket on an address, taken before the bundle is loaded; `shared` with others like it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
-            listener.bind((settings.host, settings.port))
+            listener.bind((host, port))
         except OSError as error:
             raise click.ClickException(
-                f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
+                f"cannot listen on {host} port {port}: {error.strerror}; "
                 "choose another with --host and --port"
             ) from None
         yield listener
@@ -200,8 +211,8 @@ def _bound_socket(settings: Settings) -> Iterator[socket.socket]:
 @click.option("--adapter", help="An adapter by name, instead of a granularity.")
 @click.option(
     "--long-text",
-    type=click.Choice([str(value) for value in LongText]),
-    default=str(LongText.WINDOW),
+    type=click.Choice(get_args(LongTextName)),
+    default="window",
     show_default=True,
     help="What becomes of a text longer than its adapter takes.",
 )
@@ -236,77 +247,12 @@ def embed(
     if adapter is not None and granularity != "auto":
         raise click.UsageError("--adapter and --granularity exclude each other; give one")
     settings = read_settings(given)
-    encoder = _open_encoder(settings)
-    if adapter is not None:
-        _check_adapter(adapter, encoder)
-    options = Options(LongText(long_text), normalize)
-    units = (
-        (number, Unit(text, f"line {number}", _chosen(granularity), adapter))
-        for number, text in _numbered_lines(file, "line", skip_blank)
-    )
-    chunks = _chunks(units, encoder, options, settings.batch_tokens)
-    if out is None:
-        _write_json_lines(chunks)
-    else:
-        _write_array(out, (encoded.vectors for _, encoded in chunks), encoder.manifest.dimension)
+    from service.encoding.encoder import Options
+    from service.encoding.tokenizer import LongText
+    from service.files import Reading, embed_lines
 
-
-def _check_adapter(name: str, encoder: Encoder) -> None:
-    adapters = [a.name for a in encoder.manifest.adapters if a.granularity is not Granularity.WORD]
-    if name not in adapters:
-        raise click.BadParameter(
-            f"{name!r} is no adapter of the bundle; use one of {', '.join(adapters)}",
-            param_hint="--adapter",
-        )
-
-
-def _chosen(granularity: str) -> Granularity | None:
-    return None if granularity == "auto" else Granularity(granularity)
-
-
-def _chunks(
-    units: Iterable[tuple[int, Unit]], encoder: Encoder, options: Options, batch_tokens: int
-) -> Iterator[tuple[list[int], Encoded]]:
-    """Line numbers and what became of their texts, some lines at a time."""
-    remaining = iter(units)
-    while chunk := list(itertools.islice(remaining, _CHUNK_LINES)):
-        numbers = [number for number, _ in chunk]
-        texts = [unit for _, unit in chunk]
-        yield numbers, encoder.encode(texts, options, batch_tokens=batch_tokens)
-
-
-def _write_json_lines(chunks: Iterable[tuple[list[int], Encoded]]) -> None:
-    stdout = sys.stdout.buffer
-    for numbers, encoded in chunks:
-        for number, vector, facts in zip(numbers, encoded.vectors, encoded.facts, strict=True):
-            line = {"line": number, "embedding": vector, **facts_json(facts)}
-            stdout.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
-        stdout.flush()
-
-
-def _write_array(path: Path, blocks: Iterable[Vectors], dimension: int) -> None:
-    """Write blocks of rows as one `.npy` file, whole or not at all, one block in memory."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            # numpy leaves room in the header for the row count to grow, so it is written twice.
-            _write_header(file, 0, dimension)
-            rows = 0
-            for block in blocks:
-                file.write(np.ascontiguousarray(block, "<f4").tobytes())
-                rows += len(block)
-            file.seek(0)
-            _write_header(file, rows, dimension)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _write_header(file: IO[bytes], rows: int, dimension: int) -> None:
-    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dimension)}
-    np.lib.format.write_array_header_1_0(file, header)
+    reading = Reading(granularity, adapter, skip_blank)
+    embed_lines(file, reading, Options(LongText(long_text), normalize), out, settings)
 
 
 @main.command()
@@ -315,8 +261,8 @@ def _write_header(file: IO[bytes], rows: int, dimension: int) -> None:
 @_granularity_option
 @click.option(
     "--score",
-    type=click.Choice([str(value) for value in Score]),
-    default=str(Score.MARGIN_RATIO),
+    type=click.Choice(get_args(ScoreName)),
+    default="margin_ratio",
     show_default=True,
     help="What pairs are ranked by.",
 )
@@ -353,55 +299,11 @@ def align(
     in TARGET, source text, target text. A tab inside a text is written as a space.
     """
     settings = read_settings(given)
-    sources = _file_units(source, granularity, skip_blank)
-    targets = _file_units(target, granularity, skip_blank)
-    encoder = _open_encoder(settings)
-    units = [unit for _, unit in sources + targets]
-    options = Options(comparable=True)
-    vectors = encoder.encode(units, options, batch_tokens=settings.batch_tokens).vectors
-    alignment = align_one_to_one(
-        vectors[: len(sources)],
-        vectors[len(sources) :],
-        score=Score(score),
-        k=k,
-        threshold=threshold,
-    )
-    stdout = sys.stdout.buffer
-    for pair in alignment.pairs:
-        (source_line, one), (target_line, other) = sources[pair.source], targets[pair.target]
-        fields = [f"{pair.score:.6f}", f"{pair.cosine:.6f}", str(source_line), str(target_line)]
-        texts = [unit.text.replace("\t", " ") for unit in (one, other)]
-        stdout.write("\t".join(fields + texts).encode() + b"\n")
-    stdout.flush()
+    from service.alignment.scoring import Score
+    from service.files import Reading, align_lines
 
-
-def _file_units(file: IO[bytes], granularity: str, skip_blank: bool) -> list[tuple[int, Unit]]:
-    """The lines of a file with their numbers; at least one, or ClickException."""
-    origin = f"{file.name} line"
-    units = [
-        (number, Unit(text, f"{origin} {number}", _chosen(granularity)))
-        for number, text in _numbered_lines(file, origin, skip_blank)
-    ]
-    if not units:
-        raise click.ClickException(f"{file.name} has no lines; there is nothing to align")
-    return units
-
-
-def _numbered_lines(file: IO[bytes], origin: str, skip_blank: bool) -> Iterator[tuple[int, str]]:
-    """Lines of UTF-8 with their numbers, from 1, without line ends."""
-    for number, raw in enumerate(file, start=1):
-        try:
-            text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise click.ClickException(
-                f"{origin} {number} is not UTF-8 (byte {error.start}); convert the file"
-            ) from None
-        if text.strip():
-            yield number, text
-        elif not skip_blank:
-            raise click.ClickException(
-                f"{origin} {number} is blank; remove it, or give --skip-blank"
-            )
+    reading = Reading(granularity, skip_blank=skip_blank)
+    align_lines(source, target, reading, settings, score=Score(score), k=k, threshold=threshold)
 
 
 @main.command()
@@ -410,6 +312,11 @@ def _numbered_lines(file: IO[bytes], origin: str, skip_blank: bool) -> Iterator[
 def info(**given: object) -> None:
     """Describe the bundle and the limits, as the service's /info does."""
     settings = read_settings(given)
+    import orjson
+
+    from service.api.ops import describe
+    from service.encoding.session import Wish, choose, look
+
     manifest = Bundle.open(settings.bundle).manifest
     wish = Wish.of(settings)
     choice = choose(wish, look(wish), manifest)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.bundle import DEFAULT_BUNDLE
 
@@ -25,16 +24,18 @@ class SettingsError(ValueError):
     """A setting cannot be used; the message is one line that names it."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that may differ from one deployment to the next. `docs/api.md` lists it."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: Path = DEFAULT_BUNDLE
     host: str = "127.0.0.1"
     # 0 lets the system choose; the log line `listening` tells which.
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
-    # None: every core this process may run on.
+    # Processes behind the one port; each has its own model, queue and threads.
+    workers: Annotated[int, Field(gt=0, le=256)] = 1
+    # Of one worker. None: every core this process may run on, divided among the workers.
     threads: Positive | None = None
     # What computes the model; auto takes the fastest that is here and faithful.
     runtime: RuntimeName = "auto"
@@ -65,8 +66,14 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     Raises SettingsError for the first value that is not allowed.
     """
     chosen = {name: value for name, value in (given or {}).items() if value is not None}
+    variables = {name.upper(): value for name, value in os.environ.items()}
+    environment = {
+        name: variables[variable]
+        for name in Settings.model_fields
+        if (variable := f"{ENV_PREFIX}{name.upper()}") in variables
+    }
     try:
-        return Settings(**chosen)
+        return Settings(**{**environment, **chosen})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])

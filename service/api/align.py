@@ -5,28 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service.alignment.matching import Alignment, Pair, align_one_to_one
 from service.alignment.scoring import Score
-from service.api.requests import (
-    common_json,
-    encode_both,
-    facts_json,
-    json_response,
-    read,
-    service_of,
-)
-from service.api.schemas import TEXT_ERRORS, AlignRequest, AlignResponse, operation
+from service.api.documentation import TEXT_ERRORS, Operation
+from service.api.requests import common_json, encode_both, read, service_of
+from service.api.responses import facts_json, json_response
+from service.api.schemas import AlignRequest, AlignResponse
 from service.encoding.encoder import Encoded
-
-router = APIRouter(tags=["texts"])
 
 # Decimals of scores in an answer: float32 holds no more.
 _DECIMALS = 6
 
 
-@router.post("/align", **operation(AlignRequest, AlignResponse, *TEXT_ERRORS))
 async def align(request: Request) -> Response:
     """Pair the texts of two unordered lists, each text at most once, best pairs first."""
     service = service_of(request)
@@ -34,7 +27,9 @@ async def align(request: Request) -> Response:
     lists = {"source": body.source, "target": body.target}
     encoded, cut = await encode_both(request, service, lists, body.granularity)
     alignment = await asyncio.to_thread(_align, encoded, cut, body)
-    return json_response({**common_json(service, encoded), **_answer(alignment, encoded, cut)})
+    return await json_response(
+        {**common_json(service, encoded), **_answer(alignment, encoded, cut)}
+    )
 
 
 def _align(encoded: Encoded, cut: int, body: AlignRequest) -> Alignment:
@@ -67,3 +62,16 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "cosine": round(pair.cosine, _DECIMALS),
         "probability": None,  # no bundle is calibrated yet
     }
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/align",
+        align,
+        "texts",
+        AlignResponse,
+        request=AlignRequest,
+        errors=TEXT_ERRORS,
+    ),
+)

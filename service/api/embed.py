@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
 
 from models.bundle import Granularity, Manifest
-from service.api.requests import (
-    check_sizes,
-    facts_json,
-    json_response,
-    read,
-    service_of,
-    unless_gone,
-)
-from service.api.schemas import TEXT_ERRORS, EmbedRequest, EmbedResponse, operation
+from service.api.documentation import TEXT_ERRORS, Operation
+from service.api.requests import Service, check_sizes, in_turn, read, service_of, unless_gone
+from service.api.responses import Long, base64_of, binary_response, facts_json, json_response
+from service.api.schemas import EmbedRequest, EmbedResponse
 from service.encoding.encoder import Encoded, Options, Unit
+from service.encoding.quantization import int8_scale, to_binary, to_int8, truncate
 from service.encoding.session import Vectors
 from service.encoding.tokenizer import LongText
 from service.errors import InvalidInput, quote
-from service.settings import Settings
 from service.telemetry import count
 
-router = APIRouter(tags=["texts"])
+BINARY = "application/octet-stream"
 
 
-@router.post("/embed", **operation(EmbedRequest, EmbedResponse, *TEXT_ERRORS))
 async def embed(request: Request) -> Response:
     """Embed texts, each by the adapter of its granularity.
 
     Vectors of different adapters are comparable only where `/info` lists them together.
     """
     service = service_of(request)
+    manifest = service.engine.encoder.manifest
     body = await read(request, EmbedRequest, service.settings)
-    units = _units(body, service.engine.encoder.manifest, service.settings)
+    texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+    units = await in_turn(len(texts), lambda: _units(body, texts, service))
     count(request, items=len(units))
     options = Options(LongText(body.long_text), body.normalize)
     encoded = await unless_gone(request, service.engine.encode(units, options))
     count(request, tokens=encoded.tokens)
-    return json_response(_answer(encoded, service.engine.encoder.manifest, body.encoding))
+    rows = await in_turn(len(units), lambda: _rows(encoded.vectors, body))
+    answer = {
+        "model": manifest.name,
+        "dimensions": body.dimensions or manifest.dimension,
+        "scale": int8_scale(rows.shape[1]) if body.encoding == "int8" else None,
+        "data": _facts(encoded),
+        "usage": {"tokens": encoded.tokens},
+    }
+    if BINARY in request.headers.get("accept", ""):
+        return await binary_response(answer, rows)
+    return await json_response({**answer, "data": _data(encoded, rows, body)})
 
 
-def _units(body: EmbedRequest, manifest: Manifest, settings: Settings) -> list[Unit]:
-    is_one = isinstance(body.inputs, str)
-    texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+def _units(body: EmbedRequest, texts: list[str], service: Service) -> list[Unit]:
     if not texts:
         raise InvalidInput("inputs is an empty list; send at least one text", "inputs")
-    check_sizes({"inputs": texts}, settings)
+    check_sizes({"inputs": texts}, service.settings)
     granularities = _granularities(body, len(texts))
-    _check_adapter(body, manifest)
+    _check_adapter(body, service.engine.encoder.manifest)
+    _check_shape(body, service.engine.encoder.manifest)
+    is_one = isinstance(body.inputs, str)
     return [
         Unit(text, "inputs" if is_one else f"inputs[{index}]", granularity, body.adapter)
         for index, (text, granularity) in enumerate(zip(texts, granularities, strict=True))
@@ -87,23 +95,63 @@ def _check_adapter(body: EmbedRequest, manifest: Manifest) -> None:
         )
 
 
-def _answer(encoded: Encoded, manifest: Manifest, encoding: str) -> dict[str, Any]:
-    write = _base64 if encoding == "base64" else _floats
-    data = [
-        {"index": index, "embedding": write(vector), **facts_json(facts)}
-        for index, (vector, facts) in enumerate(zip(encoded.vectors, encoded.facts, strict=True))
-    ]
-    return {
-        "model": manifest.name,
-        "dimensions": manifest.dimension,
-        "data": data,
-        "usage": {"tokens": encoded.tokens},
-    }
+def _check_shape(body: EmbedRequest, manifest: Manifest) -> None:
+    allowed = manifest.allowed_dimensions
+    if body.dimensions is not None and body.dimensions not in allowed:
+        reason = (
+            f"use one of {', '.join(map(str, allowed))}"
+            if len(allowed) > 1
+            else f"the bundle has all of its {manifest.dimension} dimensions or none, since it was "
+            "not made to be cut: leave the field out"
+        )
+        raise InvalidInput(f"dimensions is {body.dimensions}; {reason}", "dimensions")
+    if body.encoding == "int8" and not body.normalize:
+        raise InvalidInput(
+            "encoding is 'int8' and normalize is false; the scale of int8 is made for vectors of "
+            "length 1: set normalize to true, or use one of float, base64, binary",
+            "encoding",
+        )
 
 
-def _floats(vector: Vectors) -> Vectors:
-    return vector
+def _rows(vectors: Vectors, body: EmbedRequest) -> np.ndarray[Any, Any]:
+    """What is written of each vector: (texts, values)."""
+    if body.dimensions is not None and body.dimensions < vectors.shape[1]:
+        vectors = truncate(vectors, body.dimensions, normalize=body.normalize)
+    quantize = {"int8": to_int8, "binary": to_binary}.get(body.encoding)
+    return vectors if quantize is None else quantize(vectors)
 
 
-def _base64(vector: Vectors) -> str:
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+def _facts(encoded: Encoded) -> Long:
+    def piece(start: int, stop: int) -> list[dict[str, Any]]:
+        return [facts_json(facts) for facts in encoded.facts[start:stop]]
+
+    return Long(len(encoded.facts), 4, piece)
+
+
+def _data(encoded: Encoded, rows: np.ndarray[Any, Any], body: EmbedRequest) -> Long:
+    write: Callable[[Vectors], Any] = base64_of if body.encoding == "base64" else lambda row: row
+
+    def piece(start: int, stop: int) -> list[dict[str, Any]]:
+        chosen = zip(rows[start:stop], encoded.facts[start:stop], strict=True)
+        return [
+            {"index": index, "embedding": write(row), **facts_json(facts)}
+            for index, (row, facts) in enumerate(chosen, start)
+        ]
+
+    return Long(len(rows), rows.shape[1], piece)
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/embed",
+        embed,
+        "texts",
+        EmbedResponse,
+        request=EmbedRequest,
+        errors=TEXT_ERRORS,
+        other_answers=(
+            (BINARY, "A line of JSON without the embeddings, then their values, row by row."),
+        ),
+    ),
+)

@@ -5,36 +5,36 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from models.bundle import Manifest
-from service.api.requests import json_response, service_of
-from service.api.schemas import Info, Status, operation
+from service.api.documentation import Operation
+from service.api.requests import service_of
+from service.api.responses import json_response
+from service.api.schemas import Info, Status
+from service.encoding.batching import QueueState
 from service.encoding.session import Choice
 from service.settings import Settings
 
-router = APIRouter(tags=["operation"])
 
-
-@router.get("/livez", **operation(None, Status))
-async def livez() -> Response:
+async def livez(request: Request) -> Response:
     """Whether the process answers at all."""
-    return json_response({"status": "alive"})
+    return await json_response({"status": "alive"})
 
 
-@router.get("/readyz", **operation(None, Status, 503))
 async def readyz(request: Request) -> Response:
     """Whether texts are taken now."""
     service_of(request)
-    return json_response({"status": "ready"})
+    return await json_response({"status": "ready"})
 
 
-@router.get("/info", **operation(None, Info, 503))
 async def info(request: Request) -> Response:
-    """The bundle that is served, its adapters, and the limits of a request."""
+    """The bundle that is served, its adapters, the limits of a request, and the queue now."""
     service = service_of(request)
     encoder = service.engine.encoder
-    return json_response(describe(encoder.manifest, encoder.choice, service.settings))
+    described = describe(encoder.manifest, encoder.choice, service.settings)
+    return await json_response({**described, "queue": _queue(service.engine.queue_state())})
 
 
 def describe(manifest: Manifest, choice: Choice, settings: Settings) -> dict[str, Any]:
@@ -48,6 +48,7 @@ def describe(manifest: Manifest, choice: Choice, settings: Settings) -> dict[str
         "version": manifest.version,
         "service_version": version("polygrain"),
         "dimensions": manifest.dimension,
+        "dimensions_allowed": manifest.allowed_dimensions,
         "precision": choice.precision,
         "runtime": choice.runtime,
         "device": choice.device,
@@ -62,3 +63,24 @@ def describe(manifest: Manifest, choice: Choice, settings: Settings) -> dict[str
             "queue_tokens": settings.queue_tokens,
         },
     }
+
+
+def _queue(state: QueueState) -> dict[str, float | None]:
+    """What tells an operator whether this process keeps up."""
+    return {
+        "waiting_rows": state.queued_rows,
+        "held_tokens": state.held_tokens,
+        "tokens_per_second": state.tokens_per_s,
+        "refused_requests": state.refused_requests,
+        "rows": state.rows,
+        "batches": state.batches,
+        "padding_share": state.padding_share,
+        "mean_wait_s": state.mean_wait_s,
+    }
+
+
+OPERATIONS = (
+    Operation("GET", "/livez", livez, "operation", Status),
+    Operation("GET", "/readyz", readyz, "operation", Status, errors=(503,)),
+    Operation("GET", "/info", info, "operation", Info, errors=(503,)),
+)

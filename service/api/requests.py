@@ -1,27 +1,23 @@
-"""From an HTTP request to checked values, and back to bytes: what the handlers share."""
+"""From an HTTP request to checked values: what the handlers share."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import orjson
-from fastapi import Request, Response
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from models.bundle import Granularity
-from service.api.schemas import EACH, ONE, RequestModel
-from service.encoding.encoder import Encoded, Engine, Facts, Options, Unit
+from service.api.schemas import RequestModel
+from service.api.validation import translated
+from service.encoding.encoder import Encoded, Engine, Options, Unit
 from service.errors import (
     ClientGone,
     InvalidInput,
-    MalformedRequest,
     NotReady,
-    PolygrainError,
     TooLarge,
     UnsupportedMediaType,
     quote,
@@ -31,6 +27,9 @@ from service.telemetry import count
 
 Model = TypeVar("Model", bound=RequestModel)
 Result = TypeVar("Result")
+
+# More texts than this are looked at in a thread: one by one they take a millisecond and more.
+_TURN_TEXTS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ async def read(request: Request, model: type[Model], settings: Settings) -> Mode
         return model.model_validate_json(body)
     except ValidationError as error:
         details = error.errors(include_url=False)[0]
-        raise _translated(details, model) from None
+        raise translated(details, model) from None
 
 
 def _check_media_type(value: str | None) -> None:
@@ -107,22 +106,29 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
 
     The body must have been read. Raises ClientGone where the client was first.
     """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_client_left(request))
+    working = asyncio.current_task()
+    assert working is not None
+    watch = asyncio.create_task(_cancel_once_gone(request, working))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone("the client closed the connection before the answer")
-        return working.result()
+        return await work
+    except asyncio.CancelledError:
+        # Ours, or that of whoever cancelled the whole request.
+        if watch.done() and not watch.cancelled() and working.uncancel() == 0:
+            raise ClientGone("the client closed the connection before the answer") from None
+        raise
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        watch.cancel()
 
 
-async def _client_left(request: Request) -> None:
+async def _cancel_once_gone(request: Request, working: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    working.cancel()
+
+
+async def in_turn(texts: int, function: Callable[[], Result]) -> Result:
+    """What `function` makes of so many texts: here for few, in a thread for many."""
+    return await asyncio.to_thread(function) if texts > _TURN_TEXTS else function()
 
 
 def units_of(
@@ -147,7 +153,9 @@ async def encode_both(
     request: Request, service: Service, lists: Mapping[str, Sequence[str]], granularity: str
 ) -> tuple[Encoded, int]:
     """The texts of two lists, encoded so that they compare, and how many the first list has."""
-    first, second = units_of(lists, granularity, service.settings)
+    first, second = await in_turn(
+        sum(map(len, lists.values())), lambda: units_of(lists, granularity, service.settings)
+    )
     count(request, items=len(first) + len(second))
     work = service.engine.encode(first + second, Options(comparable=True))
     encoded = await unless_gone(request, work)
@@ -175,16 +183,6 @@ def check_sizes(lists: Mapping[str, Sequence[str]], settings: Settings) -> None:
                 )
 
 
-def facts_json(facts: Facts) -> dict[str, Any]:
-    """How a text was embedded, as every response tells it."""
-    return {
-        "granularity": facts.granularity,
-        "adapter": facts.adapter,
-        "tokens": facts.tokens,
-        "truncated": facts.truncated,
-    }
-
-
 def common_json(service: Service, encoded: Encoded) -> dict[str, Any]:
     """What responses on compared texts have in common: the model, its adapter and the usage."""
     adapters = {(facts.granularity, facts.adapter) for facts in encoded.facts}
@@ -195,75 +193,3 @@ def common_json(service: Service, encoded: Encoded) -> dict[str, Any]:
         "adapter": adapter,
         "usage": {"tokens": encoded.tokens},
     }
-
-
-def json_response(content: dict[str, Any]) -> Response:
-    """`content`, arrays included, as a JSON response."""
-    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, media_type="application/json")
-
-
-def _translated(error: ErrorDetails, model: type[RequestModel]) -> PolygrainError:
-    """A validation error of pydantic in this API's words."""
-    kind, value = error["type"], error["input"]
-    if kind == "json_invalid":
-        reason = error["ctx"]["error"]
-        # What the parser says of half a surrogate pair tells nobody what is wrong.
-        hint = "; escapes from \\ud800 to \\udfff stand in pairs" if "hex escape" in reason else ""
-        return MalformedRequest(f"the body is not JSON in UTF-8: {reason}{hint}")
-    param = _path(error["loc"])
-    fields = ", ".join(model.model_fields)
-    if kind == "extra_forbidden":
-        return InvalidInput(f"unknown field {param}; the fields are {fields}", param)
-    if kind == "missing":
-        return InvalidInput(f"field {param} is missing; the fields are {fields}", param)
-    if kind == "model_type":
-        return InvalidInput(f"the body is {_kind(value)}; send an object with {fields}")
-    if kind == "literal_error":
-        allowed = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-        return InvalidInput(f"{param} is {_said(value)}; use one of {allowed}", param)
-    if kind in _EXPECTED:
-        or_list = ", or a list of them" if ONE in error["loc"] else ""
-        return InvalidInput(
-            f"{param} is {_kind(value)}; it must be {_EXPECTED[kind]}{or_list}", param
-        )
-    reason = error["msg"][:1].lower() + error["msg"][1:]
-    return InvalidInput(f"{param} is {_said(value)}: {reason}", param)
-
-
-_EXPECTED = {
-    "string_type": "a string",
-    "list_type": "a list",
-    "bool_type": "true or false",
-    "int_type": "an integer",
-    "float_type": "a number",
-}
-
-_KINDS: dict[type, str] = {
-    bool: "a boolean",
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), "something else")
-
-
-def _said(value: object) -> str:
-    return _kind(value) if isinstance(value, list | dict) else quote(value)
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """A field's place as a caller writes it, such as `inputs[3]`; a long name is cut."""
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif part not in (ONE, EACH):
-            path += f".{part}" if path else part
-    return path if len(path) <= 100 else path[:100] + "…"

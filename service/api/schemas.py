@@ -1,26 +1,20 @@
 """What requests may hold, and what responses hold.
 
 Requests are parsed with these models, strictly: no field beyond them, no number for a string.
-Response models only describe; answers are written straight from arrays.
+Response models only describe, for the documentation; answers are written straight from arrays.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    FailFast,
-    Field,
-    FiniteFloat,
-    JsonValue,
-    Tag,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, FiniteFloat, Tag
 
 # As a Literal and not an enumeration, so that the schema needs no reference to another one.
 TextGranularity = Literal["auto", "phrase", "sentence", "paragraph"]
+LongTextName = Literal["window", "truncate", "error"]
+ScoreName = Literal["margin_ratio", "margin_distance", "cosine"]
+EncodingName = Literal["float", "base64", "int8", "binary"]
 
 # Names of the branches of "one value, or a list"; errors leave them out of a field's path.
 ONE, EACH = "<one>", "<each>"
@@ -80,13 +74,21 @@ class EmbedRequest(RequestModel):
         None, description="An adapter by name, for all texts; then leave granularity at `auto`."
     )
     normalize: bool = Field(True, description="Whether vectors have length 1.")
-    long_text: Literal["window", "truncate", "error"] = Field(
+    long_text: LongTextName = Field(
         "window",
         description="What becomes of a text longer than its adapter takes. `window`: mean of "
         "overlapping windows. `truncate`: its end is left out, and `truncated` says so.",
     )
-    encoding: Literal["float", "base64"] = Field(
-        "float", description="`base64`: little-endian float32 values."
+    dimensions: int | None = Field(
+        None,
+        description="Keep this many dimensions, the first, and normalise anew: one of "
+        "`dimensions_allowed` in `/info`. null: all.",
+    )
+    encoding: EncodingName = Field(
+        "float",
+        description="How a vector is written. `base64`: little-endian float32 values. `int8`: "
+        "integers that times `scale` are the values. `binary`: one bit for each dimension, "
+        "8 to an integer, the first dimension highest.",
     )
 
 
@@ -107,9 +109,7 @@ class AlignRequest(RequestModel):
     method: Literal["one_to_one"] = Field(
         "one_to_one", description="Each text is in at most one pair."
     )
-    score: Literal["margin_ratio", "margin_distance", "cosine"] = Field(
-        "margin_ratio", description="What pairs are ranked by."
-    )
+    score: ScoreName = Field("margin_ratio", description="What pairs are ranked by.")
     k: int = Field(
         4,
         ge=1,
@@ -122,7 +122,13 @@ class AlignRequest(RequestModel):
     granularity: TextGranularity = Field("auto", description=_GRANULARITY_HELP)
 
 
-class ErrorDetail(BaseModel):
+class ResponseModel(BaseModel):
+    """Part of an answer; built only when the documentation is asked for."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class ErrorDetail(ResponseModel):
     """What went wrong, for programs (type, code, param) and for people (message)."""
 
     type: str = Field(examples=["invalid_request_error"])
@@ -133,19 +139,19 @@ class ErrorDetail(BaseModel):
     param: str | None = Field(examples=["inputs[3]"])
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(ResponseModel):
     """The body of every response that is not a success."""
 
     error: ErrorDetail
 
 
-class Usage(BaseModel):
+class Usage(ResponseModel):
     """The size of the work."""
 
     tokens: int
 
 
-class TextFacts(BaseModel):
+class TextFacts(ResponseModel):
     """How one text was embedded."""
 
     granularity: str
@@ -158,19 +164,21 @@ class Embedding(TextFacts):
     """One text's vector."""
 
     index: int
-    embedding: list[float] | str
+    embedding: list[float] | list[int] | str
 
 
-class EmbedResponse(BaseModel):
+class EmbedResponse(ResponseModel):
     """One vector for each input, in the order of the inputs."""
 
     model: str
     dimensions: int
+    # What integers of encoding int8 are times of; null for the others.
+    scale: float | None
     data: list[Embedding]
     usage: Usage
 
 
-class SimilarityResponse(BaseModel):
+class SimilarityResponse(ResponseModel):
     """Cosines, one row for each source. `adapter` is null where texts took different ones."""
 
     model: str
@@ -182,7 +190,7 @@ class SimilarityResponse(BaseModel):
     usage: Usage
 
 
-class AlignedPair(BaseModel):
+class AlignedPair(ResponseModel):
     """Texts that belong together, by index."""
 
     source: list[int]
@@ -192,21 +200,21 @@ class AlignedPair(BaseModel):
     probability: float | None
 
 
-class Sides(BaseModel):
+class Sides(ResponseModel):
     """Something for either list."""
 
     source: list[int]
     target: list[int]
 
 
-class SidesFacts(BaseModel):
+class SidesFacts(ResponseModel):
     """How the texts of either list were embedded."""
 
     source: list[TextFacts]
     target: list[TextFacts]
 
 
-class AlignResponse(BaseModel):
+class AlignResponse(ResponseModel):
     """Pairs, best first. `adapter` is null where texts took different ones."""
 
     model: str
@@ -218,13 +226,13 @@ class AlignResponse(BaseModel):
     usage: Usage
 
 
-class Status(BaseModel):
+class Status(ResponseModel):
     """A probe's answer."""
 
     status: str
 
 
-class AdapterInfo(BaseModel):
+class AdapterInfo(ResponseModel):
     """One adapter of the bundle."""
 
     name: str
@@ -232,13 +240,28 @@ class AdapterInfo(BaseModel):
     max_tokens: int
 
 
-class Info(BaseModel):
+class QueueInfo(ResponseModel):
+    """The queue of the process that answered; totals count from its start."""
+
+    waiting_rows: int
+    held_tokens: int
+    # Through the model lately; null before the first batch.
+    tokens_per_second: float | None
+    refused_requests: int
+    rows: int
+    batches: int
+    padding_share: float
+    mean_wait_s: float
+
+
+class Info(ResponseModel):
     """What is served, and within which limits."""
 
     name: str
     version: str
     service_version: str
     dimensions: int
+    dimensions_allowed: list[int]
     precision: str
     runtime: str
     device: str
@@ -247,23 +270,4 @@ class Info(BaseModel):
     routing: dict[str, str]
     comparable: list[list[str]]
     limits: dict[str, int]
-
-
-def operation(
-    request: type[RequestModel] | None, response: type[BaseModel], *errors: int
-) -> dict[str, Any]:
-    """The keywords of a route that put its models and errors into the OpenAPI document."""
-    described: dict[str, Any] = {
-        "responses": {
-            200: {"model": response},
-            **{status: {"model": ErrorBody} for status in errors},
-        }
-    }
-    if request is not None:
-        content: dict[str, JsonValue] = {"schema": request.model_json_schema()}
-        body = {"required": True, "content": {"application/json": content}}
-        described["openapi_extra"] = {"requestBody": body}
-    return described
-
-
-TEXT_ERRORS = (400, 413, 415, 422, 429, 500, 503)
+    queue: QueueInfo

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service.alignment.scoring import cosine_similarities
-from service.api.requests import (
-    common_json,
-    encode_both,
-    facts_json,
-    json_response,
-    read,
-    service_of,
-)
-from service.api.schemas import TEXT_ERRORS, SimilarityRequest, SimilarityResponse, operation
-
-router = APIRouter(tags=["texts"])
+from service.api.documentation import TEXT_ERRORS, Operation
+from service.api.requests import common_json, encode_both, read, service_of
+from service.api.responses import Long, facts_json, json_response
+from service.api.schemas import SimilarityRequest, SimilarityResponse
 
 
-@router.post("/similarity", **operation(SimilarityRequest, SimilarityResponse, *TEXT_ERRORS))
 async def similarity(request: Request) -> Response:
     """Compare each source text with each target text: cosines, -1 to 1."""
     service = service_of(request)
@@ -29,11 +22,24 @@ async def similarity(request: Request) -> Response:
     encoded, cut = await encode_both(request, service, lists, body.granularity)
     vectors = encoded.vectors
     scores = await asyncio.to_thread(cosine_similarities, vectors[:cut], vectors[cut:])
-    return json_response(
+    return await json_response(
         {
             **common_json(service, encoded),
-            "scores": scores,
+            "scores": Long(len(scores), scores.shape[1], lambda start, stop: scores[start:stop]),
             "sources": [facts_json(facts) for facts in encoded.facts[:cut]],
             "targets": [facts_json(facts) for facts in encoded.facts[cut:]],
         }
     )
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/similarity",
+        similarity,
+        "texts",
+        SimilarityResponse,
+        request=SimilarityRequest,
+        errors=TEXT_ERRORS,
+    ),
+)

@@ -126,7 +126,7 @@ def test_what_was_written_opens_and_says_the_same(bundle: Path) -> None:
     assert opened == Bundle(bundle, opened.manifest)
     said = opened.manifest.model_dump(mode="json")
     files = said.pop("files")
-    assert said == {"format_version": FORMAT_VERSION, **manifest_values()}
+    assert said == {"format_version": FORMAT_VERSION, "dimensions": None, **manifest_values()}
     assert files == {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in FILES.items()
@@ -148,12 +148,13 @@ def test_paths_of_the_parts(bundle: Path) -> None:
         opened.file("manifest.json")
 
 
-def test_a_bundle_of_version_1_opens_without_any_fidelity(bundle: Path) -> None:
-    def as_version_1(values: dict[str, Any]) -> None:
-        values["format_version"] = 1
-        del values["fidelity"]
+def _as_version_1(values: dict[str, Any]) -> None:
+    values["format_version"] = 1
+    del values["fidelity"]
 
-    rewrite_manifest(bundle, as_version_1)
+
+def test_a_bundle_of_version_1_opens_without_any_fidelity(bundle: Path) -> None:
+    rewrite_manifest(bundle, _as_version_1)
     manifest = Bundle.open(bundle).manifest
     assert (manifest.format_version, manifest.fidelity) == (1, {})
 
@@ -197,6 +198,23 @@ def test_each_limit_decides_what_qualifies(field: str, just: float, beyond: floa
     best = FIDELITY | {"mean_cosine": 1.0, "top10_overlap": 1.0, "batch_drift": 0.0}
     assert Fidelity.model_validate(best | {field: just}).qualifies
     assert not Fidelity.model_validate(best | {field: beyond}).qualifies
+
+
+def test_dimensions_that_it_may_be_cut_to(tmp_path: Path) -> None:
+    values = manifest_values()
+    plain = write(tmp_path / "plain", values, FILES).manifest
+    assert plain.allowed_dimensions == (plain.dimension,)
+    allowed = (1, 3, plain.dimension)
+    cut = write(tmp_path / "cut", {**values, "dimensions": allowed}, FILES)
+    assert Bundle.open(cut.path).manifest.allowed_dimensions == allowed
+    rewrite_manifest(cut.path, _as_version_1)
+    assert "dimensions: is a field of format version 2" in refusal(cut.path)
+
+
+@pytest.mark.parametrize("wrong", [[], [0, 8], [8, 4], [4, 4, 8], [4], [4, 9]])
+def test_dimensions_rise_to_the_dimension(tmp_path: Path, wrong: list[int]) -> None:
+    with pytest.raises(BundleError, match="dimensions"):
+        write(tmp_path / "b", {**manifest_values(), "dimensions": wrong}, FILES)
 
 
 def test_adapters_and_what_compares(bundle: Path) -> None:
@@ -531,7 +549,7 @@ def test_a_repeated_key_deep_inside(bundle: Path) -> None:
     assert "key 'seed' repeats" in refusal(bundle)
 
 
-@pytest.mark.parametrize("field", [*Manifest.model_fields])
+@pytest.mark.parametrize("field", sorted({*Manifest.model_fields} - {"dimensions"}))
 def test_every_field_is_needed(bundle: Path, field: str) -> None:
     rewrite_manifest(bundle, lambda values: values.pop(field))
     assert field in refusal(bundle)
@@ -916,10 +934,11 @@ def manifests(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, bytes]]:
     rows = draw(st.permutations(range(len(names))))
     file_names = draw(st.lists(_names.map("f{}".format), min_size=3, max_size=5, unique=True))
     vocabulary_size = draw(st.integers(1, 2**31))
+    dimension = draw(st.integers(1, 10_000))
     manifest = {
         "name": draw(_names),
         "version": draw(_versions),
-        "dimension": draw(st.integers(1, 10_000)),
+        "dimension": dimension,
         "vocabulary_size": vocabulary_size,
         "languages": draw(_languages),
         "pooling": "mean",
@@ -947,7 +966,13 @@ def manifests(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, bytes]]:
         "scores": draw(_objects),
         "calibration": draw(st.none() | _objects),
     }
+    manifest["dimensions"] = draw(st.none() | _dimensions(dimension))
     return manifest, {name: draw(st.binary(max_size=64)) for name in file_names}
+
+
+def _dimensions(largest: int) -> st.SearchStrategy[list[int]]:
+    shorter = st.sets(st.integers(1, largest - 1), max_size=3) if largest > 1 else st.just(set())
+    return shorter.map(lambda numbers: [*sorted(numbers), largest])
 
 
 @given(manifests())

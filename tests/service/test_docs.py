@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -54,6 +58,32 @@ def test_examples_are_answered_as_shown(encoder: Encoder, example: re.Match[str]
     assert _shape(answer) == _shape(shown)
 
 
+def test_the_reader_of_binary_answers_reads_them(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    with TestClient(create_app(Settings(), encoder)) as client:
+
+        def urlopen(request: urllib.request.Request) -> io.BytesIO:
+            path = urllib.parse.urlsplit(request.full_url).path
+            headers = dict(request.header_items())
+            assert isinstance(request.data, bytes)
+            response = client.post(path, content=request.data, headers=headers)
+            assert response.headers["content-type"] == "application/octet-stream"
+            return io.BytesIO(response.content)
+
+        monkeypatch.setattr("urllib.request.urlopen", urlopen)
+        read: dict[str, Any] = {}
+        exec(program, read)
+        texts = {"inputs": ["Reykjavík", "The cat sleeps on the mat."]}
+        plain = client.post("/embed", json=texts).json()
+    expected = np.array([item["embedding"] for item in plain["data"]], np.float32)
+    np.testing.assert_array_equal(read["vectors"], expected)
+    assert [item["tokens"] for item in read["answer"]["data"]] == [
+        item["tokens"] for item in plain["data"]
+    ]
+
+
 def test_there_is_an_example_of_each_endpoint() -> None:
     paths = {match["path"] for match in _EXAMPLES}
     assert paths == {"/embed", "/similarity", "/align", "/info"}
@@ -83,7 +113,7 @@ def test_every_error_that_a_caller_can_meet_is_listed() -> None:
 
 
 def test_the_fields_of_embed_are_listed_with_their_defaults() -> None:
-    table = TEXT.split("## POST /embed")[1].split("## POST")[0]
+    table = TEXT.split("## POST /embed")[1].split("\n##")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", table, re.MULTILINE))
     assert set(rows) == set(EmbedRequest.model_fields)
     for name, shown in rows.items():

@@ -26,6 +26,7 @@ from service.encoding.batching import Batcher, Priority
 from service.encoding.encoder import Encoder
 from service.encoding.session import Session, Vectors
 from service.encoding.tokenizer import Row, Tokenizer
+from service.server import BoundedHead
 from service.settings import Settings
 from tests.fakes import PATIENCE_S, FailingSession, gated_encoder
 from tests.tiny_bundle import VOCABULARY
@@ -37,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 def _serving(encoder: Encoder, settings: Settings) -> Iterator[str]:
     """A uvicorn server in a thread, on a free port of the loopback; yields its address."""
     config = uvicorn.Config(
-        create_app(settings, encoder), log_config=None, lifespan="on", http="httptools", ws="none"
+        create_app(settings, encoder), log_config=None, lifespan="on", http=BoundedHead, ws="none"
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -189,6 +190,42 @@ def test_a_body_declared_too_large_is_refused_before_it_is_sent(encoder: Encoder
                 b"Content-Length: 1000000000\r\n\r\n"
             )
             assert connection.recv(1_000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_headers_without_end_are_refused(encoder: Encoder) -> None:
+    with _serving(encoder, Settings()) as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+            # Two whole requests first: what they held counts no more.
+            for path in (b"/livez", b"/readyz"):
+                connection.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+                assert b" 200 " in connection.recv(10_000)
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+            answer, sent = b"", 0
+            while not answer and sent < 2_000_000:
+                sent += connection.send(b"X-More: " + b"a" * 9_000 + b"\r\n")
+                answer = _received(connection)
+            assert answer.startswith(b"HTTP/1.1 431 ")
+            assert 65_536 <= sent <= 1_000_000
+        assert httpx2.get(f"http://{address}/livez").status_code == 200
+
+
+def _received(connection: socket.socket) -> bytes:
+    """What has come within a moment; empty where nothing has."""
+    connection.settimeout(0.05)
+    try:
+        return connection.recv(10_000)
+    except TimeoutError:
+        return b""
+    finally:
+        connection.settimeout(PATIENCE_S)
+
+
+def test_a_large_body_has_no_limit_of_headers(encoder: Encoder) -> None:
+    with _serving(encoder, Settings()) as address:
+        body = {"inputs": ["the cat sat on the mat " * 20] * 400}
+        response = httpx2.post(f"http://{address}/embed", json=body, timeout=PATIENCE_S)
+        assert response.status_code == 200
 
 
 class _Process:

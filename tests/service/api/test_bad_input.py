@@ -35,7 +35,7 @@ def _refused(response: Response, status: int) -> dict[str, Any]:
     return error
 
 
-FIELDS = "inputs, granularity, adapter, normalize, long_text, encoding"
+FIELDS = "inputs, granularity, adapter, normalize, long_text, dimensions, encoding"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,9 @@ FIELDS = "inputs, granularity, adapter, normalize, long_text, encoding"
         ({}, "inputs", f"field inputs is missing; the fields are {FIELDS}"),
         ({"inputs": "a", "x" * 5_000: 1}, "x" * 100 + "…", f"the fields are {FIELDS}"),
         ({"inputs": "a", "input": 1}, "input", "unknown field input; the fields are"),
-        ({"inputs": "a", "dimensions": 64}, "dimensions", "unknown field dimensions"),
+        ({"inputs": "a", "dimensions": 4}, "dimensions", "dimensions is 4; the bundle has all of"),
+        ({"inputs": "a", "dimensions": 0}, "dimensions", "not made to be cut: leave the field out"),
+        ({"inputs": "a", "dimensions": "4"}, "dimensions", "a string; it must be an integer"),
         ({"inputs": 5}, "inputs", "inputs is an integer; it must be a string, or a list of them"),
         ({"inputs": None}, "inputs", "inputs is null; it must be a string"),
         ({"inputs": {"a": 1}}, "inputs", "inputs is an object; it must be a string"),
@@ -66,8 +68,16 @@ FIELDS = "inputs, granularity, adapter, normalize, long_text, encoding"
             "granularity",
             "adapter and granularity are both given",
         ),
-        ({"inputs": "a", "encoding": "int8"}, "encoding", "'int8'; use one of float, base64"),
-        ({"inputs": "a", "encoding": "binary"}, "encoding", "use one of float, base64"),
+        (
+            {"inputs": "a", "encoding": "int4"},
+            "encoding",
+            "encoding is 'int4'; use one of float, base64, int8, binary",
+        ),
+        (
+            {"inputs": "a", "encoding": "int8", "normalize": False},
+            "encoding",
+            "encoding is 'int8' and normalize is false; the scale of int8 is made for vectors of",
+        ),
         ({"inputs": "a", "long_text": "cut"}, "long_text", "use one of window, truncate, error"),
         ({"inputs": "a", "normalize": 1}, "normalize", "an integer; it must be true or false"),
         ({"inputs": "a", "normalize": "true"}, "normalize", "a string; it must be true or false"),
@@ -84,6 +94,14 @@ def test_a_value_that_is_not_allowed_is_422_and_says_what_is(
     assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_value")
     assert error["param"] == param
     assert message in error["message"]
+
+
+def test_a_number_of_dimensions_that_was_not_trained_is_422(cut_client: TestClient) -> None:
+    for dimensions in (-1, 2, 4, 9):
+        body = {"inputs": "a", "dimensions": dimensions}
+        error = _refused(cut_client.post("/embed", json=body), 422)
+        assert error["param"] == "dimensions"
+        assert error["message"] == f"dimensions is {dimensions}; use one of 3, 5, 8"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import numpy as np
@@ -108,3 +109,112 @@ def test_json_media_types_are_taken(client: TestClient, content_type: str) -> No
     headers = {"Content-Type": content_type}
     body = '{"inputs": "猫\\u0041"}'.encode()
     assert client.post("/embed", content=body, headers=headers).status_code == 200
+
+
+def _units(count: int) -> list[str]:
+    rng = np.random.default_rng(5)
+    words = list(VOCABULARY)[4:40]
+    return [" ".join(rng.choice(words, 5)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("dimensions", [3, 5])
+def test_fewer_dimensions_are_the_first_and_have_length_1(
+    cut_client: TestClient, dimensions: int
+) -> None:
+    texts = _units(20)
+    answer = _embed(cut_client, inputs=texts, dimensions=dimensions, granularity="sentence")
+    assert answer["dimensions"] == dimensions
+    for text, item in zip(texts, answer["data"], strict=True):
+        first = expected_embedding(text, "sentence")[:dimensions].astype(np.float64)
+        np.testing.assert_allclose(item["embedding"], first / np.linalg.norm(first), atol=1e-5)
+
+
+def test_all_dimensions_may_be_asked_for_and_change_nothing(
+    client: TestClient, cut_client: TestClient
+) -> None:
+    texts = _units(5)
+    for one in (client, cut_client):
+        whole = _embed(one, inputs=texts)
+        assert _embed(one, inputs=texts, dimensions=DIMENSION) == whole
+
+
+def test_fewer_dimensions_without_normalisation_are_the_first_as_they_are(
+    cut_client: TestClient,
+) -> None:
+    whole = _embed(cut_client, inputs="the cat", normalize=False)["data"][0]["embedding"]
+    cut = _embed(cut_client, inputs="the cat", normalize=False, dimensions=3)["data"][0]
+    assert cut["embedding"] == whole[:3]
+
+
+@pytest.mark.parametrize("dimensions", [None, 5])
+def test_int8_times_its_scale_is_the_vector(cut_client: TestClient, dimensions: int | None) -> None:
+    body = {"inputs": _units(30), "dimensions": dimensions}
+    whole, short = _embed(cut_client, **body), _embed(cut_client, **body, encoding="int8")
+    assert whole["scale"] is None
+    size = dimensions or DIMENSION
+    assert short["scale"] == pytest.approx(10 / (127 * size**0.5))
+    for one, other in zip(whole["data"], short["data"], strict=True):
+        assert all(type(value) is int and -127 <= value <= 127 for value in other["embedding"])
+        back = np.array(other["embedding"]) * short["scale"]
+        np.testing.assert_allclose(back, one["embedding"], atol=short["scale"] / 2 + 1e-6)
+
+
+@pytest.mark.parametrize("dimensions", [None, 3])
+def test_binary_is_one_bit_for_each_sign(cut_client: TestClient, dimensions: int | None) -> None:
+    body = {"inputs": _units(30), "dimensions": dimensions}
+    whole, short = _embed(cut_client, **body), _embed(cut_client, **body, encoding="binary")
+    assert short["dimensions"] == whole["dimensions"]
+    for one, other in zip(whole["data"], short["data"], strict=True):
+        bits = "".join("1" if value > 0 else "0" for value in one["embedding"])
+        assert other["embedding"] == [int(bits.ljust(8, "0"), 2)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dtype"),
+    [("float", "<f4"), ("base64", "<f4"), ("int8", "i1"), ("binary", "u1")],
+)
+def test_a_binary_answer_holds_the_same(client: TestClient, encoding: str, dtype: str) -> None:
+    body = {"inputs": _units(40), "encoding": encoding}
+    answer = _embed(client, **body)
+    headers = {"Accept": "application/octet-stream"}
+    response = client.post("/embed", json=body, headers=headers)
+    assert response.headers["content-type"] == "application/octet-stream"
+    line, _, rows = response.content.partition(b"\n")
+    assert (len(line) + 1) % 64 == 0
+    head = json.loads(line)
+    embeddings = [item.pop("embedding") for item in answer["data"]]
+    for index, item in enumerate(answer["data"]):
+        assert item.pop("index") == index
+    assert head == answer
+    if encoding == "base64":
+        embeddings = [np.frombuffer(base64.b64decode(each), "<f4") for each in embeddings]
+    vectors = np.frombuffer(rows, dtype).reshape(40, -1)
+    np.testing.assert_array_equal(vectors, np.array(embeddings, dtype))
+
+
+def test_a_refusal_is_json_whatever_is_accepted(client: TestClient) -> None:
+    headers = {"Accept": "application/octet-stream"}
+    response = client.post("/embed", json={"inputs": ""}, headers=headers)
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == "inputs"
+
+
+def test_an_answer_of_many_turns_is_the_same_to_the_byte(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Accept": "application/octet-stream"}
+    requests: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+        ("/embed", {"inputs": _units(700)}, {}),
+        ("/embed", {"inputs": _units(700), "encoding": "base64"}, headers),
+        ("/similarity", {"sources": _units(40), "targets": _units(30)}, {}),
+        ("/align", {"source": _units(300), "target": _units(300)}, {}),
+    ]
+
+    def answers() -> list[bytes]:
+        return [
+            client.post(path, json=body, headers=extra).content for path, body, extra in requests
+        ]
+
+    whole = answers()
+    monkeypatch.setattr("service.api.responses.TURN_VALUES", 100)
+    assert answers() == whole

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ from service.app import create_app
 from service.encoding.encoder import Encoder, Engine, Unit
 from service.settings import Settings
 from tests.fakes import PATIENCE_S, gated_encoder
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_probes(client: TestClient) -> None:
@@ -63,6 +68,7 @@ def test_shutdown_ends_what_was_accepted_first(tiny_bundle: Bundle) -> None:
 def test_info_tells_the_bundle_and_the_limits(client: TestClient) -> None:
     info = client.get("/info").json()
     assert (info["name"], info["version"], info["dimensions"]) == ("tiny", "0.1.0", 8)
+    assert info["dimensions_allowed"] == [8]
     assert info["precision"] == "float32"
     assert info["adapters"][0] == {"name": "phrase", "granularity": "phrase", "max_tokens": 8}
     assert info["routing"]["paragraph"] == "paragraph"
@@ -73,6 +79,17 @@ def test_info_tells_the_bundle_and_the_limits(client: TestClient) -> None:
         "max_body_bytes": 16 * 1024 * 1024,
         "queue_tokens": 500_000,
     }
+
+
+def test_info_tells_how_the_queue_has_done(client: TestClient) -> None:
+    before = client.get("/info").json()["queue"]
+    assert (before["rows"], before["batches"], before["tokens_per_second"]) == (0, 0, None)
+    client.post("/embed", json={"inputs": ["cat", "the dog sat"]})
+    after = client.get("/info").json()["queue"]
+    assert (after["rows"], after["waiting_rows"], after["held_tokens"]) == (2, 0, 0)
+    assert 1 <= after["batches"] <= 2
+    assert after["tokens_per_second"] > 0
+    assert 0 <= after["padding_share"] < 1
 
 
 def test_docs_load_nothing_from_elsewhere(client: TestClient) -> None:
@@ -115,11 +132,39 @@ def test_the_openapi_document_shows_requests_answers_and_errors(client: TestClie
         for field in expected["properties"].values():
             if field.get("default", ...) is None:  # FastAPI leaves a default of null out
                 del field["default"]
+        assert operation["summary"]
+        assert operation["description"]
         assert schema == expected
         assert set(schema["properties"]) == set(model.model_fields)
+        answers = operation["responses"]["200"]["content"]
+        binary = {"application/octet-stream"} if path == "/embed" else set()
+        assert set(answers) == {"application/json"} | binary
         for status in ("400", "413", "415", "422", "429", "500", "503"):
             error = operation["responses"][status]["content"]["application/json"]["schema"]
             assert error == {"$ref": "#/components/schemas/ErrorBody"}
+
+
+def test_fastapi_is_loaded_for_its_documentation_alone(tiny_bundle: Bundle) -> None:
+    program = f"""
+import sys
+from pathlib import Path
+from starlette.testclient import TestClient
+from service.app import create_app
+from service.encoding.encoder import Encoder
+from service.settings import Settings
+
+encoder = Encoder.open(Path({str(tiny_bundle.path)!r}), threads=1)
+with TestClient(create_app(Settings(), encoder)) as client:
+    assert client.post("/embed", json={{"inputs": "a"}}).status_code == 200
+    assert client.get("/readyz").status_code == 200
+    print("fastapi" in sys.modules)
+    assert client.get("/openapi.json").status_code == 200
+    print("fastapi" in sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert result.stdout.split() == ["False", "True"]
 
 
 def test_answers_have_the_fields_that_the_document_promises(client: TestClient) -> None:

@@ -1,0 +1,189 @@
+"""How much of a graph's weights several processes share, by how the file holds them.
+
+    python -m benchmarks.shared_weights [--bundle FOLDER] [--processes N]
+
+writes the bundle's graph in several forms to a temporary folder, opens each in N processes at
+once, and prints the load time, a process's resident memory and its proportional set size (PSS:
+a page that k processes map counts 1/k), above what a process has before it opens the graph. All
+forms must give the same vector to the last bit.
+
+- `as shipped`: what the bundle holds.
+- `cast late`: token vectors stored as float16 are looked up as float16 and only the rows found are
+  cast, so that the runtime cannot unfold the whole table at load.
+- `float32`: every weight as float32.
+- `external`: the same with large weights in a file of their own, which the runtime maps.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from models.bundle import DEFAULT_BUNDLE, Bundle
+
+# Smaller weights stay in the graph's own file.
+_EXTERNAL_BYTES = 1 << 20
+
+# Opens the graph, runs it, says so, and holds it until its input ends.
+_PROCESS = """
+import json, sys, time
+import numpy as np
+import onnxruntime
+from benchmarks.shared_weights import memory_mb
+
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+options.log_severity_level = 3
+before = memory_mb()
+started = time.perf_counter()
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+load_s = time.perf_counter() - started
+ids = np.arange(1, 65, dtype=np.int64)[None] * 7 % int(sys.argv[2])
+feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "adapter_ids": np.zeros(1, int)}
+vector = session.run(["embedding"], feed)[0]
+print("open", flush=True)
+sys.stdin.readline()  # until all are open
+after = memory_mb()
+own = {key: after[key] - before[key] for key in after}
+print(json.dumps({"load_s": load_s, "vector": vector.tobytes().hex(), **own}), flush=True)
+sys.stdin.readline()  # until all have measured
+"""
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE)
+@click.option("--processes", type=click.IntRange(min=1), default=2)
+def main(bundle: Path, processes: int) -> None:
+    """Open every form in some processes, and print what they share."""
+    opened = Bundle.open(bundle)
+    graph = onnx.load(str(opened.graph()))
+    full, late = as_float32(graph), cast_after_gather(graph)
+    click.echo(f"{opened.manifest.name} {opened.manifest.version}, {processes} processes\n")
+    click.echo("| form | file, MB | load, s | resident, MB | PSS, MB | the same vector |")
+    click.echo("|---|---|---|---|---|---|")
+    shipped = ""
+    for name, form, external in (
+        ("as shipped", graph, False),
+        ("cast late", late, False),
+        ("cast late, external", late, True),
+        ("float32", full, False),
+        ("float32, external", full, True),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            path = write(form, Path(folder), external=external)
+            size_mb = sum(file.stat().st_size for file in Path(folder).iterdir()) / 2**20
+            said = _open_in_processes(path, processes, opened.manifest.vocabulary_size)
+        shipped = shipped or said[0]["vector"]
+        same = all(each["vector"] == shipped for each in said)
+        load, rss, pss = (
+            statistics.median(each[key] for each in said) for key in ("load_s", "Rss", "Pss")
+        )
+        click.echo(
+            f"| {name} | {size_mb:.0f} | {load:.2f} | {rss:.0f} | {pss:.0f} | "
+            f"{'yes' if same else 'NO'} |"
+        )
+
+
+def _open_in_processes(path: Path, count: int, vocabulary: int) -> list[dict[str, Any]]:
+    command = [sys.executable, "-c", _PROCESS, str(path), str(vocabulary)]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    said: list[dict[str, Any]] = []
+    for step in ("open", "measure"):
+        for process in processes:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"a process that opened {path.name} ended; its reason is above")
+            if step == "measure":
+                said.append(json.loads(line))
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    return said
+
+
+def memory_mb() -> dict[str, float]:
+    """Resident and proportional memory of this process."""
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    return {
+        key: int(kilobytes) / 1024
+        for key, kilobytes in re.findall(r"^(Rss|Pss):\s+(\d+) kB", rollup, re.MULTILINE)
+    }
+
+
+def write(graph: onnx.ModelProto, folder: Path, *, external: bool) -> Path:
+    """Write `graph` to a file in `folder`, large weights beside it where `external`."""
+    path = folder / "encoder.onnx"
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)  # saving external data takes it out of the graph
+    onnx.save(
+        copy,
+        str(path),
+        save_as_external_data=external,
+        location="encoder.weights",
+        size_threshold=_EXTERNAL_BYTES,
+    )
+    return path
+
+
+def cast_after_gather(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which a stored table that is cast and then looked up is looked up and then cast.
+
+    The values are the same: a cast of single values does not care which come beside it.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    stored = {tensor.name for tensor in copy.graph.initializer}
+    nodes = list(copy.graph.node)
+    for cast in [n for n in nodes if n.op_type == "Cast" and n.input[0] in stored]:
+        users = [n for n in nodes if cast.output[0] in n.input]
+        if not all(n.op_type == "Gather" and n.input[0] == cast.output[0] for n in users):
+            continue
+        nodes.remove(cast)
+        for gather in users:
+            found, gather.input[0] = gather.output[0], cast.input[0]
+            gather.output[0] = f"{found}_stored"
+            late = helper.make_node("Cast", [gather.output[0]], [found], to=TensorProto.FLOAT)
+            nodes.insert(nodes.index(gather) + 1, late)
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy
+
+
+def as_float32(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which every float16 weight that is only cast to float32 is stored as float32."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    halves = {
+        tensor.name: tensor
+        for tensor in copy.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT16
+    }
+    casts = [n for n in copy.graph.node if n.op_type == "Cast" and n.input[0] in halves]
+    for cast in casts:
+        tensor = halves[cast.input[0]]
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(values, cast.output[0]))
+        copy.graph.node.remove(cast)
+    return copy
+
+
+if __name__ == "__main__":
+    main()

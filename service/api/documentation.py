@@ -1,0 +1,123 @@
+"""The table of operations, and the documentation that is made of it when somebody asks.
+
+Requests run on Starlette alone. FastAPI only describes the same table as an OpenAPI document and
+draws the page; it is imported at the first request for one of them, so that neither the start of
+the service nor its requests pay for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Literal
+
+from pydantic import BaseModel, JsonValue
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from service.api.responses import write_json
+from service.api.schemas import ErrorBody, RequestModel
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# What an operation on texts may answer instead.
+TEXT_ERRORS = (400, 413, 415, 422, 429, 500, 503)
+
+_TITLE = "Polygrain"
+_ASSETS = "/docs/assets"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A path with its handler, and what the documentation tells of it beside the docstring."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Handler
+    tag: str
+    response: type[BaseModel]
+    request: type[RequestModel] | None = None
+    # Statuses that come in the one shape of errors.
+    errors: tuple[int, ...] = ()
+    # Media types of the answer beside JSON, with what they hold.
+    other_answers: tuple[tuple[str, str], ...] = ()
+
+    def route(self) -> Route:
+        """The route that serves it."""
+        return Route(self.path, self.handler, methods=[self.method])
+
+
+def documentation_routes(operations: Sequence[Operation]) -> list[BaseRoute]:
+    """/docs, its assets, and /openapi.json, with nothing loaded from another host."""
+
+    @cache
+    def document() -> bytes:
+        return write_json(_openapi(operations))
+
+    async def openapi(request: Request) -> Response:
+        return Response(await asyncio.to_thread(document), media_type="application/json")
+
+    return [
+        Route("/openapi.json", openapi),
+        Route("/docs", _page),
+        Mount(_ASSETS, StaticFiles(packages=[("fastapi_offline", "static")])),
+    ]
+
+
+async def _page(request: Request) -> Response:
+    return HTMLResponse(await asyncio.to_thread(_html))
+
+
+@cache
+def _html() -> str:
+    from fastapi.openapi.docs import get_swagger_ui_html
+
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=_TITLE,
+        swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{_ASSETS}/favicon.png",
+    )
+    return bytes(page.body).decode()
+
+
+def _openapi(operations: Sequence[Operation]) -> dict[str, Any]:
+    from fastapi import FastAPI
+
+    app = FastAPI(
+        title=_TITLE,
+        version=version("polygrain"),
+        description="Embeds and aligns text in many languages, one adapter for each granularity.",
+    )
+    for operation in operations:
+        app.add_api_route(
+            operation.path,
+            operation.handler,
+            methods=[operation.method],
+            tags=[operation.tag],
+            **_described(operation),
+        )
+    return app.openapi()
+
+
+def _described(operation: Operation) -> dict[str, Any]:
+    """The keywords of a FastAPI route that put models and errors into the document."""
+    success: dict[str, Any] = {"model": operation.response}
+    if operation.other_answers:
+        success["content"] = {
+            media_type: {"schema": {"type": "string", "format": "binary", "description": holds}}
+            for media_type, holds in operation.other_answers
+        }
+    errors = {status: {"model": ErrorBody} for status in operation.errors}
+    described: dict[str, Any] = {"responses": {200: success, **errors}}
+    if operation.request is not None:
+        content: dict[str, JsonValue] = {"schema": operation.request.model_json_schema()}
+        body = {"required": True, "content": {"application/json": content}}
+        described["openapi_extra"] = {"requestBody": body}
+    return described
