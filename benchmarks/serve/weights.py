@@ -11,7 +11,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from models import bundle
@@ -89,11 +91,21 @@ def _write_for_peers(source: Path, backbone: Backbone, target: Path, max_tokens:
         )
 
 
+def _add_adapter_input(graph: Path) -> None:
+    """Name the input that the format asks for; without adapters nothing takes it, and the exporter
+    leaves it out."""
+    model = onnx.load(str(graph))
+    ids = helper.make_tensor_value_info("adapter_ids", TensorProto.INT64, ["batch"])
+    model.graph.input.append(ids)
+    onnx.save(model, str(graph))
+
+
 def _write_bundle(backbone: Backbone, target: Path, max_tokens: int) -> None:
     """A bundle whose one adapter is none: its graph is the plain encoder, masked mean and norm."""
     encoder = StackedEncoder(backbone.model, Selection()).eval()
     graph = target.with_suffix(".onnx")
     write_graph(encoder, backbone, 1, graph, half=False)
+    _add_adapter_input(graph)
     manifest = {
         "name": "plain",
         "version": "1.0.0",
