@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import os
 import platform
+import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -106,6 +108,8 @@ def run_command(
     quick: bool,
 ) -> None:
     """Measure, print the report as Markdown, and write it and the raw figures to --out."""
+    # A killed run must not leave paused servers behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"stopped by signal {number}"))
     settings: dict[str, dict[str, str]] = {OURS: {}, **dict(map(_variant, variants))}
     if quick:
         rounds, seconds, warm_s = 1, 1.0, 0.3
