@@ -22,7 +22,7 @@ from service.encoding.session import available_cores
 # Larger than the products of an encoder, so that nothing but arithmetic counts.
 _SIZE = 1_536
 
-Product = Callable[[], object]
+Product = Callable[[], Any]
 
 
 def products(size: int = _SIZE) -> dict[str, Product]:

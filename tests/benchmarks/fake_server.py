@@ -14,7 +14,7 @@ Answer = Callable[[bytes], Awaitable[tuple[int, bytes]]]
 
 
 class FakeServer:
-    """A kept-alive HTTP/1.1 server on a free port; `piece` bytes of an answer are sent at a time."""
+    """A kept-alive HTTP/1.1 server on a free port; it sends `piece` bytes at a time."""
 
     def __init__(self, answer: Answer, piece: int | None = None) -> None:
         self._answer, self._piece = answer, piece
@@ -48,8 +48,9 @@ class FakeServer:
         for handler in handlers:
             handler.cancel()
         await asyncio.gather(*handlers, return_exceptions=True)
-        # The transports close in the loop's next turn.
-        await asyncio.sleep(0)
+        # The transports close in the loop's next turns.
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -57,10 +58,12 @@ class FakeServer:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
                 await self._one(await reader.readexactly(length), writer)
+                if b"connection: close" in head.lower():
+                    return
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
-            writer.transport.abort()
+            writer.close()
 
     async def _one(self, body: bytes, writer: asyncio.StreamWriter) -> None:
         self.bodies.append(body)
