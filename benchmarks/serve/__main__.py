@@ -110,7 +110,7 @@ def run_command(
     """Measure, print the report as Markdown, and write it and the raw figures to --out."""
     # A killed run must not leave paused servers behind.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"stopped by signal {number}"))
-    settings: dict[str, dict[str, str]] = {OURS: {}, **dict(map(_variant, variants))}
+    settings: dict[str, dict[str, str]] = {OURS: {}, **dict(map(variant, variants))}
     if quick:
         rounds, seconds, warm_s = 1, 1.0, 0.3
     try:
@@ -145,7 +145,8 @@ def run_command(
     click.echo(record.report())
 
 
-def _variant(given: str) -> tuple[str, dict[str, str]]:
+def variant(given: str) -> tuple[str, dict[str, str]]:
+    """The name and the settings of `NAME:POLYGRAIN_X=Y[,...]`; UsageError for anything else."""
     name, colon, values = given.partition(":")
     pairs = [pair.partition("=") for pair in values.split(",")]
     if not (name and colon and all(key and equals for key, equals, _ in pairs)):

@@ -138,6 +138,7 @@ class _Run:
                 self._results.idle_cpu[name] = idle_cpu(server.process, _IDLE_S)
                 self._arena.admit(server.process)
                 self._servers[name] = server
+        self._servers = {one.name: self._servers[one.name] for one in weights.contestants}
         for name, environment in self._plan.bare.items():
             arguments, log = [str(weights.bundle)], self._logs / f"{name}.bare.log"
             worker = Worker(name, "benchmarks.serve.bare", log, arguments, environment)
