@@ -25,7 +25,7 @@ class Kind(StrEnum):
     MIX = "mix"
 
 
-_MIX = ((Kind.PHRASE, 0.5), (Kind.SENTENCE, 0.35), (Kind.PARAGRAPH, 0.15))
+_MIX = {Kind.PHRASE: 0.5, Kind.SENTENCE: 0.35, Kind.PARAGRAPH: 0.15}
 # Words: the median, how widely their logarithm spreads, and the limits.
 _WORDS = {
     Kind.PHRASE: (2, 0.5, 1, 5),
@@ -54,8 +54,8 @@ def make(words: Sequence[str], kind: Kind, count: int, seed: int = 0) -> list[st
     """`count` texts of one kind out of `words`; the same for the same seed."""
     rng = np.random.default_rng(seed)
     if kind is Kind.MIX:
-        names, shares = zip(*_MIX, strict=True)
-        kinds = [names[place] for place in rng.choice(len(names), count, p=shares)]
+        names = list(_MIX)
+        kinds = [names[place] for place in rng.choice(len(names), count, p=list(_MIX.values()))]
     else:
         kinds = [kind] * count
     return [_text(words, one, rng) for one in kinds]

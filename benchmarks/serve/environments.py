@@ -32,12 +32,12 @@ def make(names: Collection[str], into: Path) -> None:
         stamp.unlink(missing_ok=True)
         subprocess.run([sys.executable, "-m", "venv", into / name], check=True)
         python = python_of(into, name)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         # torch alone and first, so that the index's own build of that version is taken.
         torch = [line for line in requirements.read_text().splitlines() if line[:6] == "torch="]
         if torch:
             subprocess.run([*pip, *torch], check=True)
-        subprocess.run([*pip, "-r", requirements], check=True)
+        subprocess.run([*pip, "-r", str(requirements)], check=True)
         stamp.write_text(digest)
 
 

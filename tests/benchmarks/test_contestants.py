@@ -78,11 +78,13 @@ def test_a_plain_page_is_asked_and_read_rightly() -> None:
 
     def embed(texts: list[str]) -> Vectors:
         seen.append(texts)
-        return np.arange(len(texts) * 4, dtype=np.float32).reshape(-1, 4) / 7
+        return np.arange(len(texts) * 4, dtype=np.float32).reshape(-1, 4) / np.float32(7)
 
     with TestClient(create_plain_app(embed)) as client:
         vectors = PLAIN.read(_send(client, PLAIN, Encoding.FLOAT))
-    np.testing.assert_array_equal(vectors, np.arange(12, dtype=np.float32).reshape(3, 4) / 7)
+    np.testing.assert_array_equal(
+        vectors, np.arange(12, dtype=np.float32).reshape(3, 4) / np.float32(7)
+    )
     assert seen == [TEXTS]
 
 

@@ -153,6 +153,7 @@ def test_a_run_measures_every_entrant_and_reports(
 ) -> None:
     """Our server and our engine, for want of peers."""
     monkeypatch.setattr(texts, "words_of", lambda file: ["cat", "dog", "mat", "red", "chat"])
+    monkeypatch.setattr("benchmarks.serve.run._CEILING_S", 0.01)
     shutil.copytree(tiny_bundle.path, tmp_path / "home" / "weights" / "bundle")
     result = _invoke(
         *("run", "--peers", "none", "--skip-own", "--from", tmp_path / "home"),
