@@ -63,7 +63,7 @@ def test_answers_that_come_in_pieces_are_read_whole() -> None:
 
     with FakeServer(numbered, piece=7) as server:
         requests = [_request(b"%d" % size) for size in (0, 1, 40, 100)]
-        window = closed_loop(server.port, requests, clients=1, seconds=0.1, warm_s=0.0)
+        window = closed_loop(server.port, requests, clients=2, seconds=0.0, warm_s=0.0)
     assert window.failed == 0
     assert set(server.bodies) == {b"0", b"1", b"40", b"100"}
 
@@ -113,7 +113,7 @@ def test_a_companion_is_sent_once_and_ends_the_window() -> None:
         )
     assert server.bodies.count(b"large") == 1
     # What was answered while the large one ran: its own answer and its texts are not among them.
-    assert 49 <= window.samples <= 52
+    assert 49 <= window.samples <= 55
     assert window.texts_per_s == pytest.approx(window.requests_per_s)
     assert window.failed == 0
 
@@ -193,7 +193,7 @@ def test_an_open_loop_does_not_wait_for_answers_before_it_sends() -> None:
 def test_requests_without_an_answer_fail_and_stay_among_the_latencies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(load, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(load, "_PATIENCE_S", 1.5)
 
     async def half(body: bytes) -> tuple[int, bytes]:
         if int(body) % 2:
@@ -204,7 +204,21 @@ def test_requests_without_an_answer_fail_and_stay_among_the_latencies(
         window = open_loop(server.port, _requests(10), [0.0] * 10, warm_s=0.0)
     assert window.failed == 5
     assert window.samples == 10
-    assert window.p99_ms >= 200
+    assert window.p99_ms >= 1_500
+
+
+def test_requests_that_could_not_even_be_sent_fail_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_PATIENCE_S", 0.1), ("_OPEN_AT_FIRST", 1), ("MAX_CONNECTIONS", 2)):
+        monkeypatch.setattr(load, name, value)
+
+    async def never(body: bytes) -> tuple[int, bytes]:
+        await asyncio.sleep(PATIENCE_S)
+        return 200, b""
+
+    with FakeServer(never) as server:
+        window = open_loop(server.port, _requests(9), [0.0] * 9, warm_s=0.0)
+    assert server.connections == 2
+    assert window.failed == window.samples == 9
 
 
 def test_warm_up_arrivals_are_sent_and_not_counted() -> None:
