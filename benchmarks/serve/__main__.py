@@ -78,6 +78,11 @@ def setup(names: str, into: Path, weights: Path | None) -> None:
 @click.option("--rounds", type=click.IntRange(min=1), default=5)
 @click.option("--seconds", type=float, default=4.0, help="of each turn")
 @click.option("--warm", "warm_s", type=float, default=1.0, help="seconds of load before each turn")
+@click.option(
+    "--bundle",
+    type=_FOLDER,
+    help="what our server opens beside the peers  [default: weights/bundle in --from]",
+)
 @click.option("--own-bundle", type=_FOLDER, default=DEFAULT_BUNDLE, help="measured without peers")
 @click.option("--skip-own/--with-own", default=False)
 @click.option(
@@ -100,6 +105,7 @@ def run_command(
     rounds: int,
     seconds: float,
     warm_s: float,
+    bundle: Path | None,
     own_bundle: Path,
     skip_own: bool,
     variants: tuple[str, ...],
@@ -119,7 +125,7 @@ def run_command(
         rivals = peers(home, {"all": PEER_NAMES, "none": ()}.get(names, names.split(",")))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    fields = [_field("the same weights", home / "weights" / "bundle", settings, rivals)]
+    fields = [_field("the same weights", bundle or home / "weights" / "bundle", settings, rivals)]
     if not skip_own:
         fields.append(_field(own_bundle.name, own_bundle, settings, []))
     record = _Record(out, len(fields))

@@ -34,7 +34,7 @@ def products(size: int = _SIZE) -> dict[str, Product]:
     small, signed = (one * 255).astype(np.uint8), (other * 127).astype(np.int8)
     return {
         "float32": _in_onnxruntime("MatMul", one, other, TensorProto.FLOAT),
-        "bf16": lambda: torch.mm(*halves),
+        "bfloat16": lambda: torch.mm(*halves),
         "int8": _in_onnxruntime("MatMulInteger", small, signed, TensorProto.INT32),
     }
 

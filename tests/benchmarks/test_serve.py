@@ -183,7 +183,7 @@ def test_a_run_measures_every_entrant_and_reports(
     assert found["lowest_cosine"]["polygrain"] == pytest.approx(1, abs=1e-5)
     assert found["memory"]["polygrain"]["peak_resident"] > 10_000_000
     assert len(found["cold_start_s"]["polygrain"]) == 2
-    assert len(found["ceiling_gflops"]["bf16"]) == 4
+    assert len(found["ceiling_gflops"]["bfloat16"]) == 4
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.strip() == result.stdout.strip()
     assert f"### {closed}" in report
@@ -221,4 +221,4 @@ def test_products_are_of_the_precision_that_they_are_named_for() -> None:
     (int8,) = table["int8"]()
     expected = (one * 255).astype(np.uint8).astype(int) @ (other * 127).astype(np.int8).astype(int)
     np.testing.assert_array_equal(int8, expected)
-    assert table["bf16"]().dtype == torch.bfloat16
+    assert table["bfloat16"]().dtype == torch.bfloat16
