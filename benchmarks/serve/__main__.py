@@ -114,8 +114,6 @@ def run_command(
     quick: bool,
 ) -> None:
     """Measure, print the report as Markdown, and write it and the raw figures to --out."""
-    # A killed run must not leave paused servers behind.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"stopped by signal {number}"))
     settings: dict[str, dict[str, str]] = {OURS: {}, **dict(map(variant, variants))}
     if quick:
         rounds, seconds, warm_s = 1, 1.0, 0.3
@@ -230,4 +228,6 @@ def _conditions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    # A killed run must not leave paused servers behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"stopped by signal {number}"))
     main()
