@@ -10,7 +10,6 @@ times. 1.02 means that mixing costs 2 %.
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
+from benchmarks.machine import processor
 from models.bundle import DEFAULT_BUNDLE, Bundle
 
 SHAPES = ((1, 16), (8, 16), (32, 16), (8, 64), (32, 64), (8, 256), (32, 256))
@@ -39,7 +39,7 @@ def main(bundle: Path, threads: int, rounds: int) -> None:
     count = len(opened.manifest.adapters)
     click.echo(
         f"{opened.manifest.name} {opened.manifest.version}, {count} adapters, {threads} threads, "
-        f"ONNX Runtime {onnxruntime.__version__}, {_processor()}; {rounds} alternations"
+        f"ONNX Runtime {onnxruntime.__version__}, {processor()}; {rounds} alternations"
     )
     click.echo("| rows x tokens | mixed, ms | fixed, ms | ratio (quartiles) |")
     click.echo("|---|---|---|---|")
@@ -105,13 +105,6 @@ def _time(session: onnxruntime.InferenceSession, feed: dict[str, Any]) -> float:
     started = time.perf_counter()
     session.run(["embedding"], own)
     return time.perf_counter() - started
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 if __name__ == "__main__":
