@@ -22,6 +22,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.usage import Tree
 from models.bundle import DEFAULT_BUNDLE
 
 _SERVE = "from service.cli import main; main()"
@@ -62,17 +63,21 @@ def measure(bundle: Path, workers: int) -> Start:
     options = ["serve", "--port", "0", "--bundle", str(bundle), "--workers", str(workers)]
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE, *options], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", _SERVE, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+    tree = Tree(process.pid)
     try:
         port = _port(process)
         listening_s = time.perf_counter() - started
         _embed(port, ["Reykjavík"])
         first_answer_s = time.perf_counter() - started
-        memory_mb = _memory_mb(process.pid)
+        memory_mb = _memory_mb(tree)
         for _ in range(4 * workers):
             _embed(port, ["Die Katze schläft auf der Matte. " * 20] * 64)
-        return Start(imports_s, listening_s, first_answer_s, memory_mb, _memory_mb(process.pid))
+        return Start(imports_s, listening_s, first_answer_s, memory_mb, _memory_mb(tree))
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=_TIMEOUT_S)
@@ -97,12 +102,8 @@ def _embed(port: int, texts: list[str]) -> None:
         raise RuntimeError(f"the service answered {response.status}: {content[:200]!r}")
 
 
-def _memory_mb(pid: int) -> float:
-    """Proportional set size of a process and its children: pages they share count once."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    own = int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1])  # type: ignore[index]
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return own / 1024 + sum(_memory_mb(int(child)) for child in children)
+def _memory_mb(tree: Tree) -> float:
+    return tree.memory().proportional / 2**20
 
 
 if __name__ == "__main__":

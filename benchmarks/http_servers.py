@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import os
 import signal
 import socket
 import statistics
@@ -20,7 +19,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 import click
@@ -31,6 +29,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from benchmarks.usage import Tree
 from service.api.responses import write_json
 
 _ROW = np.random.default_rng(0).normal(size=384).astype(np.float32)
@@ -101,15 +100,17 @@ def _loads(command: str, seconds: float) -> dict[int, Load]:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     arguments = [sys.executable, *command.replace("PORT", str(port)).split()]
-    process = subprocess.Popen(arguments)
+    # In a session of its own, to count the children too, which is where granian serves.
+    process = subprocess.Popen(arguments, start_new_session=True)
+    tree = Tree(process.pid)
     try:
         _wait_for(port)
         uvloop.run(_requests(port, 1, 0.2))  # warm
         loads = {}
         for clients in CLIENTS:
-            before = _cpu_s(process.pid)
+            before = tree.cpu_s()
             done, elapsed = uvloop.run(_requests(port, clients, seconds))
-            spent = _cpu_s(process.pid) - before
+            spent = tree.cpu_s() - before
             loads[clients] = Load(done / elapsed, spent / done * 1e6)
         return loads
     finally:
@@ -127,14 +128,6 @@ def _wait_for(port: int) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU seconds of a process and its children, which is where granian serves."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(_cpu_s(int(child)) for child in children)
 
 
 @dataclass(slots=True)

@@ -5,9 +5,8 @@
 opens the bundle in every runtime and precision that runs here, lets all of them embed the same
 batches in turn, and prints the median of texts a second (and of milliseconds for one short text),
 the ratio to the first, with its quartiles over the rounds, and the share of the chip's ceiling:
-the rate at which a model that is nothing but one large matrix product of that precision runs in
-OpenVINO (in numpy where OpenVINO is not installed), timed in the same turns. The graph's own
-operations are counted from the shapes of its matrix products.
+the rate of one large matrix product in that precision (`benchmarks.ceiling`), timed in the same
+turns. The graph's own operations are counted from the shapes of its matrix products.
 """
 
 from __future__ import annotations
@@ -16,32 +15,22 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import onnx
 
+from benchmarks.ceiling import SIZE, Product, products
+from benchmarks.machine import processor
 from models.bundle import DEFAULT_BUNDLE, Bundle
 from models.precision import Precision
-from service.encoding.session import Choice, Device, Runtime, Session, Wish, choose, look
+from service.encoding.session import Choice, Device, Session, Wish, choose, look
 from service.encoding.session.choice import WAYS
-from service.encoding.session.machine import processor_name
 from service.encoding.tokenizer import Batch
 from service.settings import SettingsError
 
 SHAPES = ((32, 16), (8, 64), (8, 256), (1, 16))  # rows x tokens
-# Of the matrices of the ceiling: large enough that nothing but the product counts.
-_SIDE = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    """A matrix product that runs for some precision, and what it counts."""
-
-    run: Callable[[], object]
-    operations: int
 
 
 @click.command(context_settings={"show_default": True})
@@ -53,12 +42,11 @@ def main(bundle: Path, threads: int, rounds: int, device: str) -> None:
     """Time every way to compute the bundle's model, in turn, beside the chip's ceiling."""
     opened = Bundle.open(bundle)
     sessions = open_all(opened, threads, Device(device))
-    precisions = sorted({choice.precision for choice in sessions})
     # The ceiling of a GPU would need a library of its own; there the shares are left out.
-    ceilings = {each: ceiling(each, threads) for each in precisions} if device == Device.CPU else {}
+    ceilings = products(SIZE, threads) if device == Device.CPU else {}
     click.echo(
         f"{opened.manifest.name} {opened.manifest.version}, {threads} threads, "
-        f"{processor_name()}; {rounds} alternations"
+        f"{processor()}; {rounds} alternations"
     )
     for rows, tokens in SHAPES:
         _print_shape(opened, sessions, ceilings, (rows, tokens), rounds)
@@ -107,33 +95,10 @@ def operations(bundle: Bundle, rows: int, tokens: int) -> int:
     return total
 
 
-def ceiling(precision: Precision, threads: int) -> Ceiling | None:
-    """A sustained matrix product in `precision`; None where nothing here can run one."""
-    count = 2 * _SIDE**3
-    rng = np.random.default_rng(0)
-    left, right = rng.normal(size=(2, _SIDE, _SIDE)).astype(np.float32)
-    if Runtime.OPENVINO not in look(Wish(device=Device.CPU)).runtimes:
-        return Ceiling(lambda: left @ right, count) if precision is Precision.FLOAT32 else None
-    import openvino as ov
-    from openvino import opset13 as ops
-
-    data = ops.parameter([_SIDE, _SIDE], np.float32, name="left")
-    one, other = data, ops.constant(right)
-    if precision is Precision.INT8:
-        low, high = np.float32(-4), np.float32(4)
-        one = ops.fake_quantize(one, low, high, low, high, 255)
-        other = ops.fake_quantize(other, low, high, low, high, 255)
-    model = ov.Model([ops.matmul(one, other, False, False)], [data], "ceiling")
-    hint = "bf16" if precision is Precision.BFLOAT16 else "f32"
-    config = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
-    request = ov.Core().compile_model(model, "CPU", config).create_infer_request()
-    return Ceiling(lambda: request.infer([left], share_inputs=True, share_outputs=True), count)
-
-
 def _print_shape(
     bundle: Bundle,
     sessions: dict[Choice, Session],
-    ceilings: dict[Precision, Ceiling | None],
+    ceilings: dict[Precision, Product],
     shape: tuple[int, int],
     rounds: int,
 ) -> None:
@@ -147,11 +112,10 @@ def _print_shape(
             seconds = _time(lambda session=session: session.embed(batch))  # type: ignore[misc]
             if turn >= 2:
                 times[choice].append(seconds)
-        for precision, top in ceilings.items():
-            if top is not None:
-                seconds = _time(top.run)
-                if turn >= 2:
-                    tops[precision].append(top.operations / seconds)
+        for precision, product in ceilings.items():
+            seconds = _time(product)
+            if turn >= 2:
+                tops[precision].append(2 * SIZE**3 / seconds)
     click.echo(f"\n{rows} x {tokens} tokens, {work / rows / 1e6:.0f} million operations a text\n")
     click.echo("| | texts/s | ms a batch | ratio (quartiles) | GFLOP/s | of the ceiling |")
     click.echo("|---|---|---|---|---|---|")

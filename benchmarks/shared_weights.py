@@ -17,7 +17,6 @@ forms must give the same vector to the last bit.
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.usage import bytes_of
 from models.bundle import DEFAULT_BUNDLE, Bundle
 
 # Smaller weights stay in the graph's own file.
@@ -121,11 +121,7 @@ def _open_in_processes(path: Path, count: int, vocabulary: int) -> list[dict[str
 
 def memory_mb() -> dict[str, float]:
     """Resident and proportional memory of this process."""
-    rollup = Path("/proc/self/smaps_rollup").read_text()
-    return {
-        key: int(kilobytes) / 1024
-        for key, kilobytes in re.findall(r"^(Rss|Pss):\s+(\d+) kB", rollup, re.MULTILINE)
-    }
+    return {key: bytes_of("self", "smaps_rollup", key) / 2**20 for key in ("Rss", "Pss")}
 
 
 def write(graph: onnx.ModelProto, folder: Path, *, external: bool) -> Path:

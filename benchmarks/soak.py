@@ -25,6 +25,7 @@ import uvloop
 
 from benchmarks import texts
 from benchmarks.texts import Kind
+from benchmarks.usage import bytes_of
 from models.bundle import DEFAULT_BUNDLE, Bundle
 from service.encoding.encoder import Encoder, Engine, Unit
 from service.settings import Settings
@@ -56,7 +57,7 @@ def main(
     """Send requests of random size and watch the memory."""
     if (url is None) != (pid is None):
         raise click.UsageError("--url and --pid go together")
-    if not Path("/proc/self/statm").exists():
+    if not Path("/proc/self/status").exists():
         raise click.ClickException("resident memory is read from /proc, which only Linux has")
     opened = Bundle.open(bundle)
     words = texts.words_of(opened.file(opened.manifest.tokenizer.file))
@@ -136,7 +137,7 @@ async def _drive(
     samples: list[float] = []
     while len(samples) < _SAMPLES:
         await asyncio.sleep(started + seconds * (len(samples) + 1) / _SAMPLES - time.monotonic())
-        samples.append(_resident_mb(pid))
+        samples.append(bytes_of(pid, "status", "VmRSS") / 1e6)
         if len(samples) % (_SAMPLES // 20) == 0:
             passed = time.monotonic() - started
             click.echo(f"{passed:8.0f} s  {samples[-1]:8.1f} MB  {sent} texts")
@@ -149,11 +150,6 @@ def random_texts(words: list[str], rng: random.Random) -> list[str]:
     kind, count = rng.choice(list(Kind)), rng.randint(1, _MOST_TEXTS)
     long = texts.make(words, Kind.PARAGRAPH, rng.randint(2, 12), rng.randrange(1 << 30))
     return [*texts.make(words, kind, count, rng.randrange(1 << 30)), " ".join(long)]
-
-
-def _resident_mb(pid: str) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 1e6
 
 
 if __name__ == "__main__":

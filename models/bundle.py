@@ -112,7 +112,8 @@ class Manifest(_Value):
         str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([a-z0-9.+-]*)$", max_length=100)
     ]
     dimension: Annotated[int, Field(gt=0)]
-    # In format version 2, where it is known: the numbers of dimensions that a vector may be cut to, ascending.
+    # Of format version 2, where known: the numbers of dimensions that a vector may be cut to,
+    # ascending.
     dimensions: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] | None = (
         None
     )

@@ -56,7 +56,7 @@ def test_every_way_that_runs_here_is_timed(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtimes, "SHAPES", ((2, 4),))
-    monkeypatch.setattr(runtimes, "_SIDE", 8)
+    monkeypatch.setattr(runtimes, "SIZE", 8)
     arguments = ["--bundle", str(tiny_bundle.path), "--rounds", "3", "--threads", "1"]
     result = CliRunner().invoke(runtimes.main, arguments, catch_exceptions=False)
     rows = [line for line in result.output.splitlines() if line.startswith("| o")]

@@ -21,6 +21,7 @@ from benchmarks.serve.processes import answer_tasks
 from benchmarks.serve.window import OK, Answered, Window, figures
 from service.app import create_app
 from service.encoding.encoder import Encoder, Engine, Options, Unit
+from service.encoding.session import Wish
 from service.encoding.tokenizer import LongText
 from service.settings import read_settings
 
@@ -31,7 +32,9 @@ _OPTIONS = Options(LongText.TRUNCATE)
 def main() -> None:
     """Open the bundle named on the command line and answer tasks until the input ends."""
     settings = read_settings({"bundle": Path(sys.argv[1])})
-    app = create_app(settings, Encoder.open(settings.bundle, threads=settings.threads))
+    wish = Wish.of(settings)
+    encoder = Encoder.open(settings.bundle, threads=settings.threads, wish=wish)
+    app = create_app(settings, encoder)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         lifespan = app.router.lifespan_context(app)
         runner.run(lifespan.__aenter__())

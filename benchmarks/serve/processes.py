@@ -11,12 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_PROC = Path("/proc")
+from benchmarks.usage import Tree
+
 # Loading torch from a cold disk takes long; a server that takes longer is broken.
 START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 20.0
@@ -24,80 +23,6 @@ _STOP_TIMEOUT_S = 20.0
 
 class ServerFailed(RuntimeError):
     """A server did not start, answer or stop; the message names it and its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What the processes of a tree hold, in bytes."""
-
-    # Sum of each process's own peak; pages that they share count once for each.
-    peak_resident: int
-    # Now, with shared pages divided among those that share them.
-    proportional: int
-
-
-class Tree:
-    """All processes of the session that `leader` began, children of children included."""
-
-    def __init__(self, leader: int) -> None:
-        self.leader = leader
-
-    def pids(self) -> list[int]:
-        """The processes that live now."""
-        return [
-            int(folder.name)
-            for folder in _PROC.iterdir()
-            if folder.name.isdigit() and _session(int(folder.name)) == self.leader
-        ]
-
-    def cpu_s(self) -> float:
-        """CPU seconds so far, in user and kernel, with those of children that have ended."""
-        ticks = 0
-        for pid in self.pids():
-            fields = _stat(pid)
-            # utime, stime, cutime, cstime
-            ticks += sum(map(int, fields[11:15])) if fields else 0
-        return ticks / _TICKS_PER_S
-
-    def memory(self) -> Memory:
-        """What the processes that live now hold and have held."""
-        pids = self.pids()
-        return Memory(
-            sum(_kilobytes(pid, "status", "VmHWM:") for pid in pids) * 1024,
-            sum(_kilobytes(pid, "smaps_rollup", "Pss:") for pid in pids) * 1024,
-        )
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to each process."""
-        for pid in self.pids():
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the name, from the state on; empty once it has ended."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    # The name stands in brackets and may itself hold brackets and spaces.
-    return text.rpartition(")")[2].split()
-
-
-def _session(pid: int) -> int:
-    fields = _stat(pid)
-    # state, parent, group, session
-    return int(fields[3]) if fields and fields[0] != "Z" else -1
-
-
-def _kilobytes(pid: int, file: str, key: str) -> int:
-    try:
-        lines = (_PROC / str(pid) / file).read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith(key)), 0)
 
 
 class Process:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from benchmarks.serve.processes import Memory
 from benchmarks.serve.window import Window
+from benchmarks.usage import Memory
 
 
 @dataclass(frozen=True, slots=True)

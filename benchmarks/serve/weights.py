@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from models import bundle
+from models.precision import Precision
 from training.adapters.stack import Selection
 from training.backbone import Backbone
 from training.export import GRAPH_NAME, OPSET, StackedEncoder, write_graph
@@ -118,7 +119,8 @@ def _write_bundle(backbone: Backbone, target: Path, max_tokens: int) -> None:
         ],
         "routing": dict.fromkeys(bundle.TEXT_GRANULARITIES, "none"),
         "comparable": [],
-        "graphs": {bundle.Precision.FLOAT32: GRAPH_NAME},
+        "graphs": {Precision.FLOAT32: GRAPH_NAME},
+        "fidelity": {},
         "tokenizer": {"file": "tokenizer.json", "pad_token_id": backbone.pad_token_id},
         "model_card": "MODEL_CARD.md",
         "provenance": {"made_by": "benchmarks.serve"},

@@ -16,6 +16,8 @@ import torch
 import transformers
 from torch import nn
 
+from benchmarks.usage import bytes_of
+
 MIB = 1 << 20
 
 
@@ -109,12 +111,10 @@ def resident_mib(name: str) -> float:
     Not `getrusage`, whose maximum is that of the process before exec too. Raises RuntimeError
     where the system does not tell.
     """
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
-    for line in lines:
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no {name} in {status}; this benchmark needs Linux")
+    try:
+        return bytes_of("self", "status", name) / MIB
+    except (FileNotFoundError, KeyError):
+        raise RuntimeError(f"/proc tells no {name}; this benchmark needs Linux") from None
 
 
 def main(measure: Callable[[Job], Measurement]) -> None:

@@ -15,12 +15,12 @@ from benchmarks.serve import processes
 from benchmarks.serve.processes import (
     Process,
     ServerFailed,
-    Tree,
     Worker,
     ask,
     first_answer,
     free_port,
 )
+from benchmarks.usage import Tree
 from tests.benchmarks.fake_server import PATIENCE_S, FakeServer
 
 

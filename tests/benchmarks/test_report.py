@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from benchmarks.serve.processes import Memory
 from benchmarks.serve.report import best, markdown
 from benchmarks.serve.results import Results, Row
 from benchmarks.serve.window import Window
+from benchmarks.usage import Memory
 
 SCENARIO = "mix, 8 clients × 32 texts"
 

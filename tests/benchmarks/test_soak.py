@@ -39,7 +39,7 @@ def test_it_tells_the_memory_as_it_goes_and_its_growth(tiny_bundle: Bundle) -> N
 @only_linux
 def test_growth_is_a_failure(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = iter(range(100, 100_000))
-    monkeypatch.setattr(soak, "_resident_mb", lambda pid: float(next(sizes)))
+    monkeypatch.setattr(soak, "bytes_of", lambda *which: next(sizes) * 1e6)
     code, output = _soak(tiny_bundle)
     assert code == 1
     assert "grew by +" in output

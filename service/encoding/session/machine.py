@@ -46,11 +46,6 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def processor_name() -> str:
-    """What the processor calls itself, or its architecture."""
-    return _cpu_info("model name") or os.uname().machine
-
-
 def _has_flag(flags: set[str]) -> bool:
     """Whether the processor has one of `flags`; True where it does not tell, as off Linux/x86."""
     told = set(_cpu_info("flags").split())
