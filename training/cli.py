@@ -322,7 +322,7 @@ def main() -> None:
     """The program: errors that a person can mend are one line on stderr and exit code 1."""
     needed = (
         *("torch", "transformers", "adapters", "onnx", "pyarrow", "py3langid", "matplotlib"),
-        *("anyascii", "regex", "openvino", "nncf"),
+        *("anyascii", "regex", "nncf"),
     )
     if missing := [name for name in needed if find_spec(name) is None]:
         install = "pip install -e '.[cpu,training]'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -37,6 +38,9 @@ def quantize_command(
     keep: tuple[str, ...],
 ) -> None:
     """Write a bundle anew with faster precisions, and print how near each is to float32."""
+    # Of the extra cpu, which is for serving; nothing else in training needs it.
+    if find_spec("openvino") is None:
+        raise TrainingError("quantize needs openvino: pip install -e '.[cpu,training]'")
     from models.precision import Precision
     from training.precisions.command import Options, add_precisions
 

@@ -150,3 +150,15 @@ def test_the_command_names_the_precisions_there_are(
     result = CliRunner().invoke(cli, arguments)
     assert isinstance(result.exception, TrainingError)
     assert str(result.exception).endswith("use some of bfloat16, int8, float16")
+
+
+def test_without_openvino_the_command_says_what_to_install(
+    tiny_bundle: Bundle, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.quantize_cli.find_spec", lambda name: None)
+    arguments = ["quantize", "--bundle", str(tiny_bundle.path), "--corpus", str(table)]
+    result = CliRunner().invoke(
+        cli, [*arguments, "--out", str(tmp_path / "o"), "--version", "1.0.0"]
+    )
+    assert isinstance(result.exception, TrainingError)
+    assert "quantize needs openvino: pip install -e '.[cpu,training]'" in str(result.exception)
