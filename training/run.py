@@ -187,10 +187,10 @@ def _commit() -> str | None:
 
 
 def cpu_name() -> str:
-    """What the processor calls itself."""
+    """What the processor calls itself, or its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor()
+        lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    return next(iter(names), "") or platform.processor() or platform.machine()

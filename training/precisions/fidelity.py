@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.precision import Fidelity
-from training.precisions.running import Runner, Vectors, processor
+from training.precisions.running import Runner, Vectors
 from training.precisions.texts import Text, batches
+from training.run import cpu_name
 
 _NEIGHBOURS = 10
 _ROWS = 16
@@ -40,7 +41,7 @@ def measure(
         texts=len(texts),
         source=source,
         runtime=runner.runtime,
-        processor=processor(),
+        processor=cpu_name(),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,22 +62,16 @@ def on_onnxruntime(graph: Path, threads: int | None) -> Runner:
 
 def has_bfloat16() -> bool:
     """Whether OpenVINO computes bfloat16 here with the processor's own instructions."""
-    flags = set(_cpu_info("flags").split())
+    flags = _flags()
     native = not flags or flags & {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
     return bool(
         native and "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     )
 
 
-def processor() -> str:
-    """What the processor calls itself, or its architecture."""
-    return _cpu_info("model name") or platform.machine()
-
-
-def _cpu_info(field: str) -> str:
+def _flags() -> set[str]:
+    """What instructions the processor says it has; empty where it does not tell."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    values = (
-        line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == field
-    )
-    return next(values, "")
+    told = (line.partition(":") for line in lines)
+    return next((set(what.split()) for name, _, what in told if name.strip() == "flags"), set())

@@ -48,19 +48,13 @@ def available_cores() -> int:
 
 def _has_flag(flags: set[str]) -> bool:
     """Whether the processor has one of `flags`; True where it does not tell, as off Linux/x86."""
-    told = set(_cpu_info("flags").split())
-    return not told or bool(told & flags)
-
-
-def _cpu_info(field: str) -> str:
     try:
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return ""
-    values = (
-        line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == field
-    )
-    return next(values, "")
+        return True
+    fields = (line.partition(":") for line in lines)
+    told = next((set(what.split()) for name, _, what in fields if name.strip() == "flags"), set())
+    return not told or bool(told & flags)
 
 
 def _has_cuda() -> bool:
