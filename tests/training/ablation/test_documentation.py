@@ -44,6 +44,9 @@ def test_the_table_names_every_plan_and_all_its_tables() -> None:
         "width": "reduction factor",
         "kind": "Houlsby",
         "noise": "augmentation",
+        "words": "aligner",
+        "swahili": "weak language",
+        "latin": "weak language",
     }
     for name, described in rows:
         for table in Plan.read(files[name]).tables:

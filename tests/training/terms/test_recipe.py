@@ -53,7 +53,7 @@ def test_a_teacher_is_needed_by_name() -> None:
         ({"margin": -0.1}, "margin"),
         ({"tokens": {"partners": "dictionary"}}, "give both, or leave both out"),
         ({"tokens": {"dictionary": "words.parquet"}}, "give both, or leave both out"),
-        ({"tokens": {"partners": "aligner"}}, "'backbone', 'own' or 'dictionary'"),
+        ({"tokens": {"partners": "nobody"}}, "'backbone', 'own', 'dictionary' or 'aligner'"),
         ({"crops": {"shortest": 0.6}}, "shortest is above longest"),
         ({"crops": {"momentum": 1.5}}, "less than or equal to 1"),
         ({"negatives": {"share": 1.0}}, "less than 1"),
