@@ -77,12 +77,8 @@ class TokenAlignment(OwnTerm):
 
     def batch(self, positives: Sequence[Positive]) -> WordBatch:
         """Pairs tokenized, with their words and, by a dictionary, who are partners."""
-        encoder, recipe = self._setting.encoder, self._setting.recipe
-        texts = sides(positives)
-        encodings = encoded(encoder.backbone, recipe, texts)
-        paired = list(zip(texts, encodings, strict=True))
-        words = [words_of(text.text, encoding) for text, encoding in paired]
-        batch = encoder.batch([Row(encoding.ids, text.adapter) for text, encoding in paired])
+        rows, words = self._rows_and_words(positives)
+        batch = self._setting.encoder.batch(rows)
         counts = torch.tensor([len(each.texts) for each in words])
         mask = torch.arange(max(1, int(counts.max()))) < counts.unsqueeze(1)
         partners = None
@@ -165,21 +161,27 @@ class TokenAlignment(OwnTerm):
 
     def _fit_aligners(self) -> Mapping[tuple[str, str], Aligner]:
         """One for each pair of languages, from as many pairs of the stage as the recipe says."""
-        found: dict[tuple[str, str], dict[tuple[str, str], tuple[Words, Words]]] = {}
+        found: dict[tuple[str, str], dict[tuple[str, str], tuple[Sequence[str], Sequence[str]]]]
+        found = {}
         for number in range(-(-self._plan.pool // _DRAWN_AT_ONCE)):
             drawn = self._setting.draw(number, min(self._plan.pool, _DRAWN_AT_ONCE))
-            texts = sides(drawn)
-            encodings = encoded(self._setting.encoder.backbone, self._setting.recipe, texts)
-            words = [words_of(text.text, each) for text, each in zip(texts, encodings, strict=True)]
+            _, words = self._rows_and_words(drawn)
             for pair, left, right in zip(
                 drawn, words[: len(drawn)], words[len(drawn) :], strict=True
             ):
                 known = found.setdefault(_languages(pair), {})
-                known.setdefault((pair.left.text, pair.right.text), (left, right))
-        return {
-            languages: Aligner.fit((left.texts, right.texts) for left, right in known.values())
-            for languages, known in found.items()
-        }
+                known.setdefault((pair.left.text, pair.right.text), (left.texts, right.texts))
+        return {languages: Aligner.fit(known.values()) for languages, known in found.items()}
+
+    def _rows_and_words(self, positives: Sequence[Positive]) -> tuple[list[Row], list[Words]]:
+        """All left texts, then all right ones."""
+        texts = sides(positives)
+        encodings = encoded(self._setting.encoder.backbone, self._setting.recipe, texts)
+        paired = list(zip(texts, encodings, strict=True))
+        return (
+            [Row(encoding.ids, text.adapter) for text, encoding in paired],
+            [words_of(text.text, encoding) for text, encoding in paired],
+        )
 
     def _embed(self, batch: WordBatch, chunks: Sequence[WordChunk]) -> Tensor:
         """The words' vectors in the texts' order, (texts, words, dim)."""
