@@ -106,6 +106,10 @@ def test_a_batch_is_a_function_of_its_number(encoder: Encoder, teacher: Encoder)
     assert all(first[f"loss.{name}"] != other[f"loss.{name}"] for name in ("masked", "crops"))
 
 
+# A stage that does all of them leaves no thread that prepares another batch.
+STEPS = 5
+
+
 def _stage(encoder: Encoder) -> Stage:
     made = setting(
         encoder,
@@ -121,7 +125,7 @@ def _stage(encoder: Encoder) -> Stage:
 def test_a_stage_with_a_queue_goes_on_where_it_was_cut(encoder: Encoder) -> None:
     trainable(encoder)
     stage = _stage(encoder)
-    for step in range(4):
+    for step in range(STEPS):
         stage.step(step)
     unbroken = adapters.weights(encoder.backbone.model, NAME)
     trainable(encoder)
@@ -130,6 +134,9 @@ def test_a_stage_with_a_queue_goes_on_where_it_was_cut(encoder: Encoder) -> None
         stage.step(step)
     file = io.BytesIO()
     torch.save({name: part.state_dict() for name, part in stage.state.items()}, file)
+    # To its end too: what came after the checkpoint is lost by a cut.
+    for step in range(2, STEPS):
+        stage.step(step)
     for parameter in trainable(encoder):
         nn.init.zeros_(parameter)
     stage = _stage(encoder)
@@ -137,7 +144,7 @@ def test_a_stage_with_a_queue_goes_on_where_it_was_cut(encoder: Encoder) -> None
     assert {"crops.keys", "crops.queue"} < set(saved)
     for name, part in stage.state.items():
         part.load_state_dict(saved[name])
-    for step in range(2, 4):
+    for step in range(2, STEPS):
         stage.step(step)
     for key, value in adapters.weights(encoder.backbone.model, NAME).items():
         assert torch.equal(value, unbroken[key]), key
