@@ -16,6 +16,7 @@ from training.ablate_cli import ablate_command
 from training.data_cli import dictionary_command, mine_command
 from training.errors import TrainingError
 from training.quantize_cli import quantize_command
+from training.unpack_cli import unpack_command
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -79,6 +80,11 @@ def backbone_command(
 )
 @click.option("--run", type=_FOLDER, required=True, help="where checkpoints and metrics go")
 @click.option("--backbone", help="hub name or folder, in place of the recipe's")
+@click.option(
+    "--reuse",
+    type=_EXISTING_FOLDER,
+    help="an earlier run; stages that are the same are not trained",
+)
 @_DEVICE
 def adapters_command(
     recipe_file: Path,
@@ -86,6 +92,7 @@ def adapters_command(
     evaluation: Path,
     run: Path,
     backbone: str | None,
+    reuse: Path | None,
     device: str,
 ) -> None:
     """Train the adapters of a recipe. The same command goes on where a cut one stopped."""
@@ -95,7 +102,7 @@ def adapters_command(
 
     recipe = _recipe(recipe_file, backbone)
     with joined(choose(Device(device))) as on:
-        train(recipe, Corpus(corpus, evaluation), run, on)
+        train(recipe, Corpus(corpus, evaluation), run, on, reuse)
 
 
 @cli.command("export")
@@ -309,6 +316,7 @@ def corpus_stats_command(table: Path, top: int, json_file: Path | None, plots: P
 cli.add_command(ablate_command)
 cli.add_command(mine_command)
 cli.add_command(quantize_command)
+cli.add_command(unpack_command)
 corpus_group.add_command(dictionary_command)
 
 

@@ -24,8 +24,9 @@ from training.data import Corpus, Loader, adapter_data, joint_data
 from training.embedding import Encoder
 from training.errors import TrainingError
 from training.files import replace
-from training.processes import processes
+from training.processes import processes, wait
 from training.recipe import JOINT, ContrastiveRecipe, Recipe
+from training.reuse import reuse
 from training.run import Run, read_run, sha256_of
 from training.terms.masked import masking
 from training.terms.recipe import TAUGHT, Objective
@@ -45,8 +46,16 @@ JOINT_FOLDER = "adapters"
 CPU = torch.device("cpu")
 
 
-def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU) -> None:
+def train(
+    recipe: Recipe,
+    corpus: Corpus,
+    run: Path,
+    device: torch.device = CPU,
+    earlier: Path | None = None,
+) -> None:
     """Train every adapter of `recipe` that `run` has not finished yet, and its joint stage.
+
+    What the run `earlier` trained by the very same stage is taken from there (`reuse`).
 
     Calling it again on a run that was cut resumes it in data order; what is lost is the time since
     the last checkpoint. Several processes that `processes.joined` has joined train together, each
@@ -69,6 +78,9 @@ def train(recipe: Recipe, corpus: Corpus, run: Path, device: torch.device = CPU)
     if teacher is not None:
         inputs["teacher_sha256"] = fingerprint(teacher)
     with Run.claim(run, recipe, inputs, device) as held:
+        if earlier is not None and not held.follows:
+            reuse(held, recipe, inputs["backbone_sha256"], earlier, ADAPTER_FILE)
+        wait()
         _check_trainable(recipe, held)
         encoder, taught_by = encoders(recipe, backbone, teacher, device)
         loader = Loader(recipe, corpus)

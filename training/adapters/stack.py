@@ -145,12 +145,8 @@ def stack(model: nn.Module, names: Sequence[str]) -> Selection:
 
 def _stack_layers(model: nn.Module, names: Sequence[str], selection: Selection) -> list[str]:
     """Put all of each way to compute into one adapter of it; return the names of those."""
-    alike: dict[str, list[str]] = {}
-    for name in names:
-        config: Any = model.adapters_config.get(name)  # type: ignore[union-attr, operator]
-        if config is not None:
-            alike.setdefault(_computation(config.to_dict()), []).append(name)
-    for members in alike.values():
+    alike = _alike(model, names)
+    for members in alike:
         places: dict[nn.Module, dict[str, Any]] = {}
         for name in members:
             for _, place, part in parts(model, name):
@@ -165,7 +161,23 @@ def _stack_layers(model: nn.Module, names: Sequence[str], selection: Selection) 
                 part.adapter_up = GatheredLinear(ups, selection)
             else:
                 place.loras[members[0]] = GatheredLora(rows, selection)  # type: ignore[operator, index, assignment]
-    return [members[0] for members in alike.values()]
+    return [members[0] for members in alike]
+
+
+def stack_names(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """Under which name `stack` puts the weights of each of the adapters `names` of `model`."""
+    kept = {name: members[0] for members in _alike(model, names) for name in members}
+    return {name: kept.get(name, _STACKED) for name in names}
+
+
+def _alike(model: nn.Module, names: Sequence[str]) -> list[list[str]]:
+    """The adapters in layers, those together that compute alike."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        config: Any = model.adapters_config.get(name)  # type: ignore[union-attr, operator]
+        if config is not None:
+            found.setdefault(_computation(config.to_dict()), []).append(name)
+    return list(found.values())
 
 
 def _computation(config: dict[str, Any]) -> str:
