@@ -35,6 +35,9 @@ from training.trainer import fingerprint, finished_adapter
 OPSET = 18
 PARITY_LIMIT = 1e-5
 GRAPH_NAME = "encoder.onnx"
+# Beside the graph, for what is too large to be read at every start: processes map it.
+TABLES_NAME = "encoder.tables.bin"
+_TABLE_MIN_BYTES = 16 << 20
 # Smaller tensors are not worth a Cast node each.
 _HALF_MIN_ELEMENTS = 1024
 
@@ -98,7 +101,7 @@ def export(
             )
         manifest = _manifest(recipe, record, reference, identity, error)
         files: dict[str, Path | bytes] = {
-            GRAPH_NAME: graph,
+            **{file.name: file for file in Path(scratch).iterdir()},
             "tokenizer.json": stacked.tokenizer.to_str().encode(),
             "MODEL_CARD.md": _model_card(identity, manifest).encode(),
         }
@@ -182,16 +185,25 @@ def write_graph(
     if half:
         store_in_half(model)
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(file))
+    onnx.save(
+        model,
+        str(file),
+        save_as_external_data=True,
+        location=TABLES_NAME,
+        size_threshold=_TABLE_MIN_BYTES,
+    )
 
 
 def store_in_half(model: onnx.ModelProto) -> None:
     """Store every large float32 weight that float16 holds exactly as float16 and a Cast, in place.
 
-    The runtime folds the Cast at load, so what is computed does not change by a bit.
+    The runtime folds the Cast of a weight at load; a table that is only looked up is cast behind
+    the look-up, row by row, so that it can stay as it is stored. What is computed does not change
+    by a bit.
     """
     graph = model.graph
     casts = []
+    lookups = _lookups(graph)
     for tensor in graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:
             continue
@@ -202,10 +214,35 @@ def store_in_half(model: onnx.ModelProto) -> None:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
+        if name not in lookups:
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+        for gather in lookups.get(name, ()):
+            gather.input[0] = tensor.name
+    nodes = [*casts]
+    stored = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type == "Gather" and stored.get(node.input[0]) == TensorProto.FLOAT16:
+            found = node.output[0]
+            node.output[0] = f"{found}_float16"
+            nodes.append(helper.make_node("Cast", [node.output[0]], [found], to=TensorProto.FLOAT))
     del graph.node[:]
     graph.node.extend(nodes)
+    # Types noted behind a look-up would be wrong now; the runtime infers them.
+    del graph.value_info[:]
+
+
+def _lookups(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """By the name of each weight that nothing but a Gather reads: the Gathers that read it."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return {
+        name: nodes
+        for name, nodes in readers.items()
+        if all(node.op_type == "Gather" and node.input[0] == name for node in nodes)
+    }
 
 
 def _manifest(

@@ -10,10 +10,11 @@ from training.files import replace
 from training.recipe import Recipe
 from training.run import Run, read_run
 
-# What decides every stage of a recipe alike, besides its own part of it.
+# What decides every stage of a recipe alike, besides its own part of it. Not the precision that it
+# is trained in: that is a choice for the machine, and what is learned is the same but for noise.
 _SHARED = (
     *("half_weights", "languages", "language_exponent", "excluded_sources", "batch_languages"),
-    *("precision", "matryoshka_dimensions", "validation", "augmentation", "teacher", "seed"),
+    *("matryoshka_dimensions", "validation", "augmentation", "teacher", "seed"),
 )
 
 

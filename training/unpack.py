@@ -8,6 +8,7 @@ backbone has the fingerprint that the manifest records, to the bit.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,42 @@ def unpack(bundle_folder: Path, run: Path) -> Recipe:
     run.parent.mkdir(parents=True, exist_ok=True)
     replace(run, lambda staged: _write(staged, bundle, recipe, record, graph))
     return recipe
+
+
+def unpack_first_layers(bundle_folder: Path, run: Path, layers: int) -> Path:
+    """Write the first `layers` layers of the bundle's backbone to `run`/backbone, and no adapters,
+    which do not fit it; return that folder.
+
+    Layers add to the stream of token vectors, so what is left is an encoder too: a weaker and
+    quicker one, for ablations. Raises as `unpack` does, and where there are not so many layers.
+    """
+    if run.exists():
+        raise FileExistsError(f"{run} exists; a run is never overwritten: choose another folder")
+    bundle = Bundle.open(bundle_folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        recipe = unpack(bundle_folder, Path(scratch) / "whole")
+        whole: Any = StudentModel.from_pretrained(recipe.backbone)
+        if not 0 < layers < whole.config.num_hidden_layers:
+            raise TrainingError(
+                f"--layers is {layers}; the backbone has {whole.config.num_hidden_layers} layers, "
+                "of which some, and not all, can be kept"
+            )
+        config = StudentConfig(**{**whole.config.to_dict(), "num_hidden_layers": layers})
+        cut: Any = StudentModel(config)
+        weights = whole.state_dict()
+        cut.load_state_dict({name: weights[name] for name in cut.state_dict()})
+        origin = {"first_layers": layers, "of": f"{bundle.manifest.name} {bundle.manifest.version}"}
+
+        def write(staged: Path) -> None:
+            cut.save_pretrained(staged / BACKBONE_FOLDER, safe_serialization=True)
+            save_tokenizer(
+                Tokenizer.from_file(f"{recipe.backbone}/tokenizer.json"), staged / BACKBONE_FOLDER
+            )
+            _write_json(staged / BACKBONE_FOLDER / RUN_FILE, origin)
+
+        run.parent.mkdir(parents=True, exist_ok=True)
+        replace(run, write)
+    return run / BACKBONE_FOLDER
 
 
 def _recorded(bundle: Bundle, run: Path) -> tuple[Recipe, dict[str, Any]]:

@@ -17,7 +17,7 @@ from training.reuse import reusable
 from training.run import read_run
 from training.student.recipe import BackboneRecipe
 from training.trainer import ADAPTER_FILE, Corpus, fingerprint, train
-from training.unpack import BACKBONE_FOLDER, unpack
+from training.unpack import BACKBONE_FOLDER, unpack, unpack_first_layers
 
 _RECIPE = """
 backbone = "{backbone}"
@@ -124,6 +124,24 @@ def test_the_unpacked_run_exports_to_the_same_graph(
     record = read_run(tmp_path / "run")
     assert record["unpacked_from"]["version"] == "0.1.0"
     assert record["pairs.phrase"]["de"] > 0
+
+
+def test_the_first_layers_are_an_encoder_of_their_own(
+    bundle: Path, backbone_folder: Path, tmp_path: Path
+) -> None:
+    folder = unpack_first_layers(bundle, tmp_path / "small", 1)
+    whole, small = (Backbone.open(str(each), True) for each in (backbone_folder, folder))
+    ids, mask = small.pad(small.tokenize(["a small red house", "a river"], 48))
+    # The oracle: the whole encoder with its second layer adding nothing.
+    for name, parameter in whole.model.named_parameters():
+        if name.startswith("encoder.layer.1.") and "output" in name:
+            parameter.data.zero_()
+    states = [
+        each.model(input_ids=ids, attention_mask=mask).last_hidden_state for each in (whole, small)
+    ]
+    torch.testing.assert_close(*states)
+    with pytest.raises(TrainingError, match="has 2 layers"):
+        unpack_first_layers(bundle, tmp_path / "no", 2)
 
 
 def test_a_run_is_never_overwritten(bundle: Path, tmp_path: Path) -> None:

@@ -78,19 +78,23 @@ def write_float16(graph: Path, target: Path) -> None:
 
 
 def store_in_single(model: onnx.ModelProto) -> None:
-    """Undo `export.store_in_half` in place: weights as float32 again, their Casts gone."""
+    """Undo `export.store_in_half` in place: weights as float32 again, their Casts gone.
+
+    Those behind a look-up stay, where they cast float32 to itself.
+    """
     graph = model.graph
     halves = {
         each.name: each for each in graph.initializer if each.data_type == TensorProto.FLOAT16
     }
-    kept = []
-    for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] in halves:
-            tensor = halves[node.input[0]]
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
-        else:
-            kept.append(node)
+    casts = {
+        node.input[0]: node.output[0]
+        for node in graph.node
+        if node.op_type == "Cast" and node.input[0] in halves
+    }
+    for name, tensor in halves.items():
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(values, casts.get(name, name)))
+    kept = [node for node in graph.node if node.op_type != "Cast" or node.input[0] not in casts]
     del graph.node[:]
     graph.node.extend(kept)
 
