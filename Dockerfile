@@ -18,6 +18,7 @@ RUN python3 -m venv venv
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 \
     PIP_ONLY_BINARY=:all: PIP_ROOT_USER_ACTION=ignore
 
+# Left out of OpenVINO: what computes on Intel's GPUs and NPUs, and what reads other formats than ONNX.
 FROM tools AS packages-cpu
 COPY deploy/locks/cpu.txt locks/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
@@ -25,6 +26,12 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     venv/bin/pip install --require-hashes --no-deps -r locks/cpu.txt \
  && venv/bin/pip check \
  && venv/bin/pip uninstall --yes pip setuptools \
+ && find venv/bin -type f -delete \
+ && cd venv/lib/python3*/site-packages/openvino && rm -r include libs/cache.json \
+      libs/*_gpu_plugin.so libs/*_npu_plugin.so libs/*_tensorflow*_frontend.so.* \
+      libs/*_pytorch_frontend.so.* libs/*_paddle_frontend.so.* libs/*_jax_frontend.so.* \
+      libs/*_gguf_frontend.so.* \
+ && cd /opt/polygrain \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash venv/lib
 
 FROM tools AS packages-gpu
@@ -34,6 +41,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     venv/bin/pip install --require-hashes --no-deps -r locks/gpu.txt \
  && venv/bin/pip check \
  && venv/bin/pip uninstall --yes pip setuptools \
+ && find venv/bin -type f -delete \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash venv/lib
 
 # The bundle: by far the largest of our own files, and the one that changes least.
@@ -54,7 +62,8 @@ COPY models/*.py models/
 COPY service service
 RUN venv/bin/pip install --no-deps --no-index --no-build-isolation --editable . \
  && venv/bin/pip uninstall --yes pip setuptools \
- && rm -rf venv/bin/polygrain-train locks *.egg-info \
+ && find venv/bin -type f ! -name polygrain -delete \
+ && rm -rf locks *.egg-info \
  && find . -name __pycache__ -prune -exec rm -rf {} + \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash venv/lib models service \
  && chmod -R a+rX .
