@@ -52,7 +52,7 @@ bench: data dev ## run the benchmarks, some of them over a folder of corpora (DA
 	$(BIN)/python -m benchmarks.adapters
 	$(BIN)/python -m benchmarks.router --data '$(DATA)'
 
-image: ## build the image polygrain:TARGET (TARGET=cpu ENGINE=docker)
+image: ## build the image localhost/polygrain:TARGET (TARGET=cpu ENGINE=docker)
 	@TARGET='$(TARGET)' ENGINE='$(ENGINE)' PIP_CONF='$(PIP_CONF)' CA='$(CA)' sh deploy/build-image $(IMAGE_FLAGS)
 
 lock: dev ## pin what the images install, with hashes (LOCK_FLAGS=--upgrade for newer releases)
