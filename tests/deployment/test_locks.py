@@ -37,7 +37,7 @@ def pins(lock: str) -> dict[str, Version]:
     """The versions of a lock by name; every line of it must be a comment, a pin or a hash."""
     text = (LOCKS / f"{lock}.txt").read_text(encoding="utf-8")
     bare = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    found = {}
+    found: dict[str, Version] = {}
     for block in re.split(r"\n(?=\S)", bare.strip()):
         pin = _PIN.fullmatch(block)
         assert pin, f"no pin with hashes: {block[:200]}"
