@@ -10,13 +10,22 @@ PORT =
 BUNDLE =
 # For `make bench`.
 DATA =
+# For `make image`: cpu or gpu; what builds, else the first that answers; and, where packages come
+# through an index of your own, a pip.conf and the certificate that it names.
+TARGET = cpu
+ENGINE =
+PIP_CONF =
+CA =
+# More options for `make image` and `make lock`.
+IMAGE_FLAGS =
+LOCK_FLAGS =
 
 BIN := .venv/bin
 GOAL = $(or $(firstword $(MAKECMDGOALS)),install)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install serve test fix bench data venv dev
+.PHONY: help install serve test fix bench image lock data venv dev
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z]+: .*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +51,13 @@ fix: dev ## format the code and repair what the linter can
 bench: data dev ## run the benchmarks, some of them over a folder of corpora (DATA=FOLDER)
 	$(BIN)/python -m benchmarks.adapters
 	$(BIN)/python -m benchmarks.router --data '$(DATA)'
+
+image: ## build the image localhost/polygrain:TARGET (TARGET=cpu ENGINE=docker)
+	@TARGET='$(TARGET)' ENGINE='$(ENGINE)' PIP_CONF='$(PIP_CONF)' CA='$(CA)' sh deploy/build-image $(IMAGE_FLAGS)
+
+lock: dev ## pin what the images install, with hashes (LOCK_FLAGS=--upgrade for newer releases)
+	@for extra in cpu gpu; do $(call pin,pyproject.toml --extra $$extra,$$extra) || exit 1; done
+	@$(call pin,deploy/locks/build.in,build)
 
 data:
 	@[ -d '$(DATA)' ] || { \
@@ -71,6 +87,15 @@ venv:
 	    && '$(PYTHON)' -m venv .venv && echo "$$here" > .venv/made-in && rm .venv/incomplete \
 	    || say "$(PYTHON) could not make .venv; the reason stands above"; \
 	fi
+
+# $(call pin,REQUIREMENTS,NAME): uv reads no configuration of pip's, so that what it writes is PyPI's.
+# The image is Debian bookworm's: Python 3.11 on glibc 2.36, x86-64.
+define pin
+$(BIN)/uv pip compile $(1) --quiet --no-config --default-index https://pypi.org/simple \
+  --generate-hashes --constraint deploy/locks/constraints.txt \
+  --python-version 3.11 --python-platform x86_64-manylinux_2_36 \
+  --custom-compile-command 'make lock' --output-file deploy/locks/$(2).txt $(LOCK_FLAGS)
+endef
 
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))

@@ -57,11 +57,11 @@ def test_help_lists_the_targets(clone: Path, arguments: tuple[str, ...]) -> None
     result = make(clone, *arguments)
     assert result.returncode == 0
     listed = re.findall(r"^make (\w+) +\w", result.stdout, re.MULTILINE)
-    assert sorted(listed) == ["bench", "fix", "help", "install", "serve", "test"]
+    assert sorted(listed) == ["bench", "fix", "help", "image", "install", "lock", "serve", "test"]
     assert not (clone / ".venv").exists()
 
 
-@pytest.mark.parametrize("target", ["install", "serve", "test", "fix", "bench"])
+@pytest.mark.parametrize("target", ["install", "serve", "test", "fix", "bench", "lock"])
 def test_no_python(clone: Path, target: str) -> None:
     line = refusal(make(clone, target, "PYTHON=/nonexistent", "DATA=."))
     assert line == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ _TOKEN_MULTIPLE = 8
 def _library() -> Any:  # noqa: ANN401  (a module)
     # Read by oneDNN once, when it is loaded; OpenVINO's own cache above it is the one that is used.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1")
+    # On import it would write an identity into the home folder and report to Google Analytics. It
+    # goes without where this package cannot be imported, and knows no other switch.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
     import openvino.passes
 
