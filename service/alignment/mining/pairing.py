@@ -25,7 +25,7 @@ class Pairs:
     def take(self, chosen: NDArray[np.generic] | slice) -> Pairs:
         """Some of them: by index, mask or slice."""
         return Pairs(
-            *(each[chosen] for each in (self.sources, self.targets, self.scores, self.cosines))
+            self.sources[chosen], self.targets[chosen], self.scores[chosen], self.cosines[chosen]
         )
 
 
