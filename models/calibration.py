@@ -34,9 +34,10 @@ class Curve(_Value):
     log_odds: Annotated[tuple[float, ...], Field(min_length=2)]
     # By two languages in alphabetical order with a space between: `de en`.
     pairs: dict[str, Shift]
-    # Expected calibration error: on texts that were not fitted, and on the texts of a language pair
-    # none of which were, mean over the pairs; None where there were too few to say.
-    error: Probability | None
+    # Expected calibration error on texts that were not fitted: of all pairs together; of each pair,
+    # the mean; and of each by the curve of all the others, the mean. None where too few to say.
+    error: Probability
+    error_of_pair: Probability | None
     error_of_unseen_pair: Probability | None
 
     @model_validator(mode="after")
