@@ -26,8 +26,8 @@ from models.calibration import (
     read_calibration,
 )
 from training.calibration.candidates import PRIOR, SCORES, Drawn, candidates
-from training.calibration.fitting import FAMILIES, Fitted
-from training.calibration.measuring import Choice, Predictions, choose, fit, left_out
+from training.calibration.fitting import FAMILIES
+from training.calibration.measuring import Choice, Fitted, Predictions, choose, fit, left_out
 from training.calibration.unseen import Unseen, UnseenPairs
 from training.corpora.tsv import ANCHOR, Pair
 from training.data import Corpus
@@ -64,8 +64,8 @@ class Measured:
         losses = ", ".join(f"{name} {loss:.4f}" for name, loss in self.choice.losses.items())
         return (
             f"{self.granularity} {self.score}: calibration error {held.error:.4f}; of a language "
-            f"pair {mean} (were all exact: {least}); of one not fitted {unseen}; {self.choice.family} "
-            f"(log loss: {losses})"
+            f"pair {mean} (were all exact: {least}); of one not fitted {unseen}; "
+            f"{self.choice.family} (log loss: {losses})"
         )
 
 
@@ -238,8 +238,8 @@ def _card(card: str, parent: Bundle, version: str, table: CalibrationTable) -> s
         curve.error for own in table.granularities.values() for curve in own.curves.values()
     )
     return (
-        f"{title}\n{kept}\n\n{_HEADING}\n\nScores become probabilities by curves that were fitted on "
-        "translations held out of the adapters' training, by language pair and granularity; "
+        f"{title}\n{kept}\n\n{_HEADING}\n\n"
+        "Scores become probabilities by curves that were fitted on translations held out of the adapters' training, by language pair and granularity; "
         f"expected calibration error on texts that were not fitted: at most {worst:.3f} over all "
         "languages. docs/calibration.md tells under which conditions that holds.\n"
     )

@@ -65,7 +65,9 @@ def isotonic(scores: Floats, right: NDArray[np.bool_]) -> Points:
     shares = _pooled((hits + 0.5) / (counts + 1), counts)
     places, first = np.unique(places, return_index=True)
     if len(places) < 2:
-        return Points(places.repeat(2) + [0.0, 1e-9], np.log(shares / (1 - shares))[[0, -1]])
+        # One score for all: nothing can be told apart.
+        share = float(np.average(shares, weights=counts))
+        return Points(places[0] + np.array([0.0, 1e-6]), np.full(2, np.log(share / (1 - share))))
     shares = shares[first]
     return Points(places, np.log(shares / (1 - shares)))
 

@@ -1,4 +1,4 @@
-"""The reliability of a calibration as one page: plots and a table, nothing loaded from elsewhere."""
+"""The reliability of a calibration as one page: plots and a table."""
 
 from __future__ import annotations
 
