@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def calibrate(
 
 
 def _drawn(
-    embedder: Embedder, adapter: str, pairs: Mapping[str, list[Pair]]
+    embedder: Embedder, adapter: str, pairs: Mapping[str, Sequence[Pair]]
 ) -> dict[str, dict[str, Drawn]]:
     """By language and score, its candidates."""
     texts = dict.fromkeys(
@@ -138,7 +138,7 @@ def _drawn(
 def _measure(
     granularity: Granularity,
     drawn: Mapping[str, Mapping[str, Drawn]],
-    pairs: Mapping[str, list[Pair]],
+    pairs: Mapping[str, Sequence[Pair]],
 ) -> list[Measured]:
     found = []
     pool = max(len(own) - len(own) // 3 for own in pairs.values())
@@ -152,7 +152,7 @@ def _measure(
 
 
 def _table(
-    adapter: str, measured: list[Measured], pairs: Mapping[str, list[Pair]]
+    adapter: str, measured: list[Measured], pairs: Mapping[str, Sequence[Pair]]
 ) -> AdapterCalibration:
     return AdapterCalibration(
         adapter=adapter,
@@ -185,7 +185,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, _DIGITS)
 
 
-def _origin(found: UnseenPairs, pairs: Mapping[str, list[Pair]]) -> dict[str, int]:
+def _origin(found: UnseenPairs, pairs: Mapping[str, Sequence[Pair]]) -> dict[str, int]:
     return {
         "pairs": sum(map(len, pairs.values())),
         "corpus_pairs": found.corpus_pairs,
@@ -237,9 +237,10 @@ def _card(card: str, parent: Bundle, version: str, table: CalibrationTable) -> s
     worst = max(
         curve.error for own in table.granularities.values() for curve in own.curves.values()
     )
-    return (
-        f"{title}\n{kept}\n\n{_HEADING}\n\n"
-        "Scores become probabilities by curves that were fitted on translations held out of the adapters' training, by language pair and granularity; "
-        f"expected calibration error on texts that were not fitted: at most {worst:.3f} over all "
-        "languages. docs/calibration.md tells under which conditions that holds.\n"
+    said = (
+        "Scores become probabilities by curves that were fitted on translations held out of the "
+        "adapters' training, by language pair and granularity; expected calibration error on texts "
+        f"that were not fitted: at most {worst:.3f} over all languages. docs/calibration.md tells "
+        "under which conditions that holds."
     )
+    return f"{title}\n{kept}\n\n{_HEADING}\n\n{said}\n"

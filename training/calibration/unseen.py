@@ -36,13 +36,13 @@ class Unseen:
     def __init__(self, manifest: Manifest, corpus: Corpus) -> None:
         """Raises TrainingError where the manifest does not tell what was held out."""
         self._where = f"bundle {manifest.name} {manifest.version}"
-        recipe = manifest.provenance.get("recipe")
-        self._counts = manifest.provenance.get("pairs")
-        if not isinstance(recipe, dict) or not isinstance(self._counts, dict):
+        recipe, counts = (manifest.provenance.get(name) for name in ("recipe", "pairs"))
+        if not isinstance(recipe, dict) or not isinstance(counts, dict):
             raise TrainingError(
                 f"{self._where}: its provenance has no recipe, so nobody can tell which texts it "
                 "learned from; calibrate a bundle that `polygrain-train export` wrote"
             )
+        self._counts: Mapping[str, Mapping[str, int]] = counts
         self._recipe = Recipe.of(recipe, f"{self._where}: provenance.recipe")
         if self._recipe.validation is None:
             raise TrainingError(
