@@ -18,6 +18,7 @@ import click
 from models.bundle import Bundle, BundleError
 from service.api.schemas import LongTextName, ScoreName, TextGranularity
 from service.errors import PolygrainError
+from service.mine_cli import mine
 from service.settings import (
     DeviceName,
     PrecisionName,
@@ -321,6 +322,9 @@ def info(**given: object) -> None:
     wish = Wish.of(settings)
     choice = choose(wish, look(wish), manifest)
     click.echo(orjson.dumps(describe(manifest, choice, settings), option=orjson.OPT_INDENT_2))
+
+
+main.add_command(mine)
 
 
 @main.group(name="bundle")
