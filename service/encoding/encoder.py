@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -153,6 +154,9 @@ class Engine:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._leases = 0
+        self._unleased = asyncio.Event()
+        self._unleased.set()
 
     @property
     def ready(self) -> bool:
@@ -190,6 +194,23 @@ class Engine:
             self._active -= 1
             if not self._active:
                 self._idle.set()
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Hold the engine: `retire` waits for the end of this block, which may still encode."""
+        self._leases += 1
+        self._unleased.clear()
+        try:
+            yield
+        finally:
+            self._leases -= 1
+            if not self._leases:
+                self._unleased.set()
+
+    async def retire(self) -> None:
+        """Serve those that hold the engine, to whom nobody may be added any more, then close."""
+        await self._unleased.wait()
+        await self.close()
 
     async def close(self) -> None:
         """Refuse new requests, end those that were accepted, and stop."""
