@@ -123,7 +123,7 @@ def _response(
 ) -> Response:
     # A message may repeat half of a character that came in a path; "replace" makes it text.
     message = error.message.encode(errors="replace").decode()
-    path = request.url.path
+    path = request.scope["path"]
     shape = next((shape for prefix, shape in _SHAPES.items() if path.startswith(prefix)), None)
     if shape is not None:
         status, content = shape(error, message)

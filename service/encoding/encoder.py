@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -154,9 +153,8 @@ class Engine:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._leases = 0
-        self._unleased = asyncio.Event()
-        self._unleased.set()
+        self._holders = 0
+        self._unheld: asyncio.Event | None = None
 
     @property
     def ready(self) -> bool:
@@ -195,21 +193,21 @@ class Engine:
             if not self._active:
                 self._idle.set()
 
-    @contextmanager
-    def lease(self) -> Iterator[None]:
-        """Hold the engine: `retire` waits for the end of this block, which may still encode."""
-        self._leases += 1
-        self._unleased.clear()
-        try:
-            yield
-        finally:
-            self._leases -= 1
-            if not self._leases:
-                self._unleased.set()
+    def hold(self) -> None:
+        """Keep the engine until `release`: `retire` waits for that, and `encode` works until it."""
+        self._holders += 1
+
+    def release(self) -> None:
+        """End what `hold` began."""
+        self._holders -= 1
+        if not self._holders and self._unheld is not None:
+            self._unheld.set()
 
     async def retire(self) -> None:
         """Serve those that hold the engine, to whom nobody may be added any more, then close."""
-        await self._unleased.wait()
+        self._unheld = asyncio.Event()
+        if self._holders:
+            await self._unheld.wait()
         await self.close()
 
     async def close(self) -> None:

@@ -47,6 +47,8 @@ class Guard:
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        # Whether keys are in force; where not, none needs to be presented.
+        self.asks_for_keys = _has_keys(settings)
         self._settings = settings
         self._clock = clock
         self._stamp: tuple[int, ...] | None = None
@@ -61,11 +63,6 @@ class Guard:
             except BadKeyEntry as error:
                 raise SettingsError(f"POLYGRAIN_KEYS_FILE: {error}") from None
         self._anonymous = _anonymous_scopes(settings)
-
-    @property
-    def asks_for_keys(self) -> bool:
-        """Whether keys are in force."""
-        return _has_keys(self._settings)
 
     def admit(self, presented: str | None, scope: Scope) -> Caller:
         """The caller who presents a key, or none, and wants to do what needs `scope`.
