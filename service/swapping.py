@@ -41,7 +41,7 @@ class Swapper:
         self._open_warm = open_warm
         self._loop = asyncio.get_running_loop()
         self._opening = False
-        self._retiring: dict[asyncio.Task[None], Engine] = {}
+        self.retiring: dict[asyncio.Task[None], Engine] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._past = QueueState()
         self._closed = False
@@ -73,7 +73,7 @@ class Swapper:
         self._state.encoder = encoder
         self._state.service = replace(service, engine=engine_of(self._settings, encoder))
         task = asyncio.create_task(old.retire())
-        self._retiring[task] = old
+        self.retiring[task] = old
         task.add_done_callback(self._retired)
         logger.info("bundle_served name=%s version=%s", manifest.name, manifest.version)
         return {"name": manifest.name, "version": manifest.version}
@@ -86,13 +86,13 @@ class Swapper:
         """The queue of now first, then those that end, then what ended queues did in all."""
         service: Service | None = getattr(self._state, "service", None)
         now = [service.engine.queue_state()] if service else []
-        return [*now, *(engine.queue_state() for engine in self._retiring.values()), self._past]
+        return [*now, *(engine.queue_state() for engine in self.retiring.values()), self._past]
 
     async def close(self) -> None:
         """Answer what was accepted, by whichever bundle, and stop."""
         self._closed = True
         service: Service = self._state.service
-        await asyncio.gather(service.engine.close(), *self._retiring)
+        await asyncio.gather(service.engine.close(), *self.retiring)
 
     def _open(self, path: Path) -> Encoder:
         try:
@@ -113,7 +113,7 @@ class Swapper:
         task.add_done_callback(self._tasks.discard)
 
     def _retired(self, task: asyncio.Task[None]) -> None:
-        engine = self._retiring.pop(task)
+        engine = self.retiring.pop(task)
         self._past = _added(self._past, engine.queue_state())
         if not task.cancelled() and (error := task.exception()):
             logger.error("bundle_not_retired reason=%r", str(error))
