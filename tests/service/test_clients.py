@@ -65,7 +65,7 @@ def guarded(bundle: Bundle) -> Iterator[str]:
 def printed(url: str) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
     """What each block of the document prints; all run at once, since they are slow to import."""
     outer = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "OPENAI_"))}
-    environment = {**outer, "HF_HUB_OFFLINE": "1", "LANGSMITH_TRACING": "false"}
+    environment = {**outer, "LANGSMITH_TRACING": "false"}
 
     def run(program: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
