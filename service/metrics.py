@@ -72,7 +72,7 @@ class Metrics:
 class _Requests(Collector):
     """How many requests ended, and how long they took.
 
-    Counted by hand, in a fifth of the time that the library's own counters take, which lock and
+    Counted by hand, in a third of the time that the library's own counters take, which lock and
     go through the buckets one by one: this runs for every request, on one thread.
     """
 
