@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -13,17 +14,14 @@ from starlette.datastructures import State
 
 from service.control import Control
 from service.encoding.encoder import Encoder
-from service.errors import BundleRefused, Conflict, PolygrainError
+from service.errors import BundleRefused, Conflict, NotReady, PolygrainError
 from service.swapping import Swapper
 
 logger = logging.getLogger(__name__)
 
 
 class Follower:
-    """Does what the supervisor says; made on the event loop and used there, but for `listen`.
-
-    `stop` is called when the supervisor has ended.
-    """
+    """Does what the supervisor says; made on the event loop and used there alone."""
 
     def __init__(self, control: Control, swapper: Swapper) -> None:
         self._control = control
@@ -62,6 +60,11 @@ class Follower:
             case "result" if self._asked is not None and not self._asked.done():
                 self._answer(self._asked, *words)
 
+    def left(self) -> None:
+        """The supervisor has ended: nobody will answer what it was asked."""
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_exception(NotReady("the service is stopping; no bundle was changed"))
+
     async def _open(self, path: Path) -> None:
         try:
             self._opened = await self._swapper.open(path)
@@ -80,7 +83,10 @@ class Follower:
 
 
 def follow(control: Control, state: State, stop: Callable[[], None]) -> None:
-    """Make this worker follow its supervisor, on the running event loop, until that ends."""
+    """Make this worker follow its supervisor, on the running event loop, until that ends.
+
+    Then `stop` is called, in another thread.
+    """
     follower = Follower(control, state.swapper)
     state.use_bundle = follower.use
     loop = asyncio.get_running_loop()
@@ -93,5 +99,7 @@ def follow(control: Control, state: State, stop: Callable[[], None]) -> None:
                 except RuntimeError:  # the loop has ended, and so will this process
                     return
         stop()
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(follower.left)
 
     threading.Thread(target=listen, name="supervisor", daemon=True).start()

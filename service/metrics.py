@@ -72,8 +72,8 @@ class Metrics:
 class _Requests(Collector):
     """How many requests ended, and how long they took.
 
-    Counted by hand, in a third of the time that the library's own counters take, which lock and
-    go through the buckets one by one: this runs for every request, on one thread.
+    Counted by hand: this runs for every request, on one thread, where the library's own counters
+    take locks and go through the buckets one by one.
     """
 
     def __init__(self) -> None:

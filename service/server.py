@@ -22,7 +22,7 @@ from service.following import follow
 from service.settings import Settings
 from service.siblings import Text, among
 from service.supervisor import Report
-from service.swapping import opener
+from service.swapping import Swapper, opener
 
 logger = logging.getLogger(__name__)
 
@@ -105,11 +105,18 @@ def serve(
     gc.enable()
     when_warm(app.state.encoder)
     if report is None and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda number, frame: app.state.swapper.reload_soon())
+        signal.signal(signal.SIGHUP, lambda number, frame: _reload(app))
     try:
         server.run(sockets=[listener])
     finally:
         logger.info("stopped")
+
+
+def _reload(app: Starlette) -> None:
+    # Before the application has started there is none: the bundle has just been read.
+    swapper: Swapper | None = getattr(app.state, "swapper", None)
+    if swapper is not None:
+        swapper.reload_soon()
 
 
 def _server(settings: Settings, app: Starlette) -> uvicorn.Server:

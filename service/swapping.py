@@ -98,7 +98,12 @@ class Swapper:
         try:
             return self._open_warm(path.resolve())
         except (BundleError, SettingsError, PolygrainError, OSError) as error:
-            raise BundleRefused(f"{error}; the bundle that was served goes on", "path") from None
+            reason = str(error)
+        except Exception as error:
+            # A runtime's own fault: whatever it is, the bundle that is served has no part in it.
+            logger.exception("bundle_not_opened")
+            reason = f"the bundle cannot be opened: {type(error).__name__}"
+        raise BundleRefused(f"{reason}; the bundle that was served goes on", "path")
 
     async def _reload(self) -> None:
         try:
