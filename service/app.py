@@ -2,73 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api import align, embed, ops, similarity
-from service.api.documentation import documentation_routes
+from service.api import admin, align, embed, openai, ops, similarity, tei
+from service.api.documentation import Operation, documentation_routes
 from service.api.requests import Service
 from service.api.responses import write_json
-from service.encoding.encoder import Encoder, Engine
+from service.encoding.encoder import Encoder
 from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
+from service.metrics import Metrics
+from service.middleware import middleware_of
+from service.security.guard import Guard
 from service.settings import Settings
-from service.telemetry import REQUEST_ID_HEADER, RequestLog, request_id
+from service.swapping import OpenWarm, Swapper, engine_of, opener
+from service.telemetry import REQUEST_ID_HEADER, request_id
+
+# Given the application's state and its own metrics, on the event loop.
+Join = Callable[[State, Callable[[], Awaitable[bytes]]], AbstractAsyncContextManager[None]]
 
 OPERATIONS = (
     *embed.OPERATIONS,
     *similarity.OPERATIONS,
     *align.OPERATIONS,
+    *openai.OPERATIONS,
+    *tei.OPERATIONS,
     *ops.OPERATIONS,
+    *admin.OPERATIONS,
 )
 
+# Paths whose clients expect errors of another shape than ours.
+_SHAPES = {"/v1/": openai.error_shape, "/tei": tei.error_shape}
 
-def create_app(settings: Settings, encoder: Encoder) -> Starlette:
-    """The service over an opened encoder; it takes requests between startup and shutdown."""
+
+def create_app(
+    settings: Settings,
+    encoder: Encoder,
+    open_warm: OpenWarm | None = None,
+    join: Join | None = None,
+) -> Starlette:
+    """The service over an opened encoder; it takes requests between startup and shutdown.
+
+    `open_warm` opens another bundle when one is asked for; by default the way that the settings
+    ask for. `join` lets the application work with others like it while it runs. Raises
+    SettingsError where the settings of keys or traces cannot be used.
+    """
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        engine = Engine(
-            encoder,
-            batch_tokens=settings.batch_tokens,
-            queue_tokens=settings.queue_tokens,
-            shared_batch_tokens=settings.shared_batch_tokens,
-            model_threads=settings.model_threads,
-            cache_bytes=settings.cache_bytes,
-        )
-        app.state.service = Service(settings, engine)
+        swapper = Swapper(app.state, settings, open_warm or opener(settings))
+        app.state.swapper, app.state.use_bundle = swapper, swapper.use
+        # Kept there alone, so that an encoder is freed once another has taken its place.
+        app.state.service = Service(settings, engine_of(settings, app.state.encoder))
+        metrics.watch_queue(swapper.queue_states, settings.batch_tokens)
         try:
-            yield
+            async with join(app.state, metrics_text) if join else nullcontext():
+                yield
         finally:
-            await engine.close()
+            await swapper.close()
 
-    operations = [operation.route() for operation in OPERATIONS]
+    async def metrics_text() -> bytes:
+        return await asyncio.to_thread(metrics.text)
+
     app = Starlette(
-        routes=[*operations, *documentation_routes(OPERATIONS)],
-        middleware=[Middleware(RequestLog)],
+        routes=[
+            *(_opened(operation, settings).route() for operation in OPERATIONS),
+            *documentation_routes(OPERATIONS),
+        ],
+        middleware=middleware_of(settings, metrics.observe),
         exception_handlers=dict.fromkeys((PolygrainError, HTTPException, Exception), _answer),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.guard, app.state.encoder = Guard(settings), encoder
+    app.state.metrics, app.state.metrics_text = metrics, metrics_text
     return app
+
+
+def _opened(operation: Operation, settings: Settings) -> Operation:
+    if operation.path == admin.METRICS and settings.open_metrics:
+        return replace(operation, scope="open")
+    return operation
 
 
 async def _answer(request: Request, error: Exception) -> Response:
     match error:
         case PolygrainError():
-            return _response(error)
+            return _response(request, error)
         case HTTPException():
-            return _response(_routing_error(request, error), dict(error.headers or {}))
+            return _response(request, _routing_error(request, error), dict(error.headers or {}))
         case _:
             # The server logs the traceback; the caller gets the id to ask about.
             identity = request_id(request)
             fault = PolygrainError(f"a fault of the service; report request id {identity}")
-            return _response(fault, {REQUEST_ID_HEADER: identity})
+            return _response(request, fault, {REQUEST_ID_HEADER: identity})
 
 
 def _routing_error(request: Request, error: HTTPException) -> PolygrainError:
@@ -82,17 +118,21 @@ def _routing_error(request: Request, error: HTTPException) -> PolygrainError:
     return PolygrainError(f"{error.detail} at {path}")
 
 
-def _response(error: PolygrainError, headers: dict[str, str] | None = None) -> Response:
-    detail = {
-        "type": error.type,
-        "code": error.code,
-        # A message may repeat half of a character that came in a path; "replace" makes it text.
-        "message": error.message.encode(errors="replace").decode(),
-        "param": error.param,
-    }
+def _response(
+    request: Request, error: PolygrainError, headers: dict[str, str] | None = None
+) -> Response:
+    # A message may repeat half of a character that came in a path; "replace" makes it text.
+    message = error.message.encode(errors="replace").decode()
+    path = request.scope["path"]
+    shape = next((shape for prefix, shape in _SHAPES.items() if path.startswith(prefix)), None)
+    if shape is not None:
+        status, content = shape(error, message)
+    else:
+        detail = {"type": error.type, "code": error.code, "message": message, "param": error.param}
+        status, content = error.status, {"error": detail}
     return Response(
-        write_json({"error": detail}),
-        error.status,
+        write_json(content),
+        status,
         {**error.headers(), **(headers or {})},
         media_type="application/json",
     )

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from models.bundle import Bundle, BundleError
 from service.api.schemas import LongTextName, ScoreName, TextGranularity
 from service.errors import PolygrainError
 from service.mine_cli import mine
+from service.keys_cli import keys_group
+from service.security.guard import check_exposure
 from service.settings import (
     DeviceName,
     PrecisionName,
@@ -124,6 +127,7 @@ def main() -> None:
 def serve(**given: object) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT, then answer what was accepted and stop."""
     settings = read_settings(given)
+    check_exposure(settings)
     configure_logging(settings.log_level, processes=settings.workers > 1)
     for name in unknown_variables():
         logger.warning("unknown_setting name=%s", name)
@@ -164,6 +168,8 @@ def _serve_with_workers(settings: Settings) -> None:
     def work(report: Report) -> None:
         from service.server import serve
 
+        own = settings.model_copy(update={"bundle": report.bundle})
+
         def listen(encoder: Encoder) -> None:
             report.warm()
             listener.listen(_BACKLOG)
@@ -171,15 +177,22 @@ def _serve_with_workers(settings: Settings) -> None:
 
         try:
             with _bound_socket(settings.host, port, shared=True) as listener:
-                serve(settings, listener, when_warm=listen, stop=report.control)
+                serve(own, listener, when_warm=listen, report=report, sockets=Path(folder))
         except (PolygrainError, BundleError, SettingsError, click.ClickException) as error:
             report.failed(str(error))
             raise SystemExit(1) from None
 
     # Bound and never listening, this one holds the port while a worker is away.
-    with _bound_socket(settings.host, port, shared=True) as held:
-        timeout_s = settings.shutdown_timeout_s
-        supervisor = Supervisor(work, settings.workers, stop_timeout_s=timeout_s)
+    with (
+        _bound_socket(settings.host, port, shared=True) as held,
+        tempfile.TemporaryDirectory(prefix="polygrain-") as folder,
+    ):
+        supervisor = Supervisor(
+            work,
+            settings.workers,
+            bundle=settings.bundle,
+            stop_timeout_s=settings.shutdown_timeout_s,
+        )
         supervisor.run(lambda: _say_listening(held, f"workers={settings.workers}"))
 
 
@@ -333,8 +346,30 @@ def bundle_group() -> None:
 
 
 @bundle_group.command()
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--url", help="The service.  [default: where the settings say it listens]")
+def use(path: Path | None, url: str | None) -> None:
+    """Have a running service serve the bundle at PATH, without a failed request.
+
+    Without PATH, the one that it was started with, read anew. Where the service asks for keys,
+    POLYGRAIN_API_KEY holds one with the scope admin. A relative PATH counts from here; the service
+    opens it on its own machine.
+    """
+    from service.remote import use_bundle
+
+    settings = read_settings()
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = url or f"http://{host}:{settings.port}"
+    served = use_bundle(address, None if path is None else path.absolute())
+    click.echo(f"OK {served['name']} {served['version']} is served at {address}")
+
+
+@bundle_group.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def verify(path: Path) -> None:
     """Check every file of the bundle at PATH against its manifest."""
     manifest = Bundle.open(path).manifest
     click.echo(f"OK {manifest.name} {manifest.version}: {len(manifest.files)} files match")
+
+
+main.add_command(keys_group)

@@ -35,6 +35,25 @@ class MalformedRequest(PolygrainError):
     code = "malformed_json"
 
 
+class Unauthorized(PolygrainError):
+    """No key came, or one that is not known; which of the two, the message says."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(PolygrainError):
+    """The caller is known and may not do this."""
+
+    status = 403
+    type = "permission_error"
+    code = "missing_scope"
+
+
 class NotFound(PolygrainError):
     """There is nothing under this path."""
 
@@ -43,12 +62,28 @@ class NotFound(PolygrainError):
     code = "not_found"
 
 
+class ModelNotFound(PolygrainError):
+    """A request names a model that is not served."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
 class MethodNotAllowed(PolygrainError):
     """The path is right, the method is not."""
 
     status = 405
     type = "invalid_request_error"
     code = "method_not_allowed"
+
+
+class Conflict(PolygrainError):
+    """What was asked for cannot be done beside what is being done now."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
 
 
 class TooLarge(PolygrainError):
@@ -75,12 +110,18 @@ class InvalidInput(PolygrainError):
     code = "invalid_value"
 
 
-class Overloaded(PolygrainError):
-    """The queue is full; the same request is fine after `retry_after_s` seconds."""
+class BundleRefused(PolygrainError):
+    """A bundle cannot be served, so the one that is served stays."""
+
+    status = 422
+    type = "invalid_request_error"
+    code = "bundle_refused"
+
+
+class _TryLater(PolygrainError):
+    """The same request is fine after `retry_after_s` seconds."""
 
     status = 429
-    type = "overloaded_error"
-    code = "queue_full"
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
@@ -88,6 +129,20 @@ class Overloaded(PolygrainError):
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after_s)}
+
+
+class Overloaded(_TryLater):
+    """The queue is full, whoever filled it."""
+
+    type = "overloaded_error"
+    code = "queue_full"
+
+
+class RateLimited(_TryLater):
+    """This caller has used up what its key allows."""
+
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
 
 
 class ClientGone(PolygrainError):

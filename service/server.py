@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import State
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import create_app
 from service.encoding.encoder import Encoder
-from service.encoding.session import Wish, available_cores
+from service.following import follow
 from service.settings import Settings
+from service.siblings import Text, among
+from service.supervisor import Report
+from service.swapping import Swapper, opener
 
 logger = logging.getLogger(__name__)
 
@@ -65,35 +72,57 @@ def serve(
     listener: socket.socket,
     *,
     when_warm: Callable[[Encoder], None],
-    stop: socket.socket | None = None,
+    report: Report | None = None,
+    sockets: Path | None = None,
 ) -> None:
     """Open the bundle, then serve it on `listener` until SIGTERM or SIGINT; in the main thread.
 
-    `when_warm` is called once the model has run, before a connection is accepted. Where `stop` is
-    given, its end of file is as good as a signal. Raises BundleError where the bundle cannot be
+    `when_warm` is called once the model has run, before a connection is accepted. Where `report`
+    is given, this is one of several workers, which have `sockets` as a folder to themselves: the
+    supervisor's end is as good as a signal, and the bundle changes in all of them or in none.
+    Raises BundleError where the bundle cannot be
     served, SettingsError where this machine cannot compute it the way that was asked for.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    threads = settings.threads or max(1, available_cores() // settings.workers)
-    encoder = Encoder.open(settings.bundle, threads=threads, wish=Wish.of(settings))
-    encoder.warm_up(settings.batch_tokens)
+    open_warm = opener(settings)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    @asynccontextmanager
+    async def join(state: State, own_metrics: Text) -> AsyncIterator[None]:
+        if report is None or sockets is None:
+            yield
+            return
+        follow(report.control, state, stop)
+        async with among(sockets, report.number, own_metrics) as state.metrics_text:
+            yield
+
+    app = create_app(settings, open_warm(settings.bundle.resolve()), open_warm, join)
+    server = _server(settings, app)
     # What is there now stays: no collection of garbage needs to walk it again and again.
     gc.freeze()
     gc.enable()
-    when_warm(encoder)
-    server = _server(settings, encoder)
-    if stop is not None:
-        threading.Thread(target=_stop_at_end, args=(server, stop), daemon=True).start()
+    when_warm(app.state.encoder)
+    if report is None and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, frame: _reload(app))
     try:
         server.run(sockets=[listener])
     finally:
         logger.info("stopped")
 
 
-def _server(settings: Settings, encoder: Encoder) -> uvicorn.Server:
+def _reload(app: Starlette) -> None:
+    # Before the application has started there is none: the bundle has just been read.
+    swapper: Swapper | None = getattr(app.state, "swapper", None)
+    if swapper is not None:
+        swapper.reload_soon()
+
+
+def _server(settings: Settings, app: Starlette) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
-            create_app(settings, encoder),
+            app,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             http=BoundedHead,
             ws="none",
@@ -105,9 +134,3 @@ def _server(settings: Settings, encoder: Encoder) -> uvicorn.Server:
             timeout_graceful_shutdown=settings.shutdown_timeout_s,
         )
     )
-
-
-def _stop_at_end(server: uvicorn.Server, stop: socket.socket) -> None:
-    while stop.recv(64):
-        pass
-    server.should_exit = True

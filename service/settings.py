@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.bundle import DEFAULT_BUNDLE
 
 ENV_PREFIX = "POLYGRAIN_"
+# A key to present, of commands that ask a running service: no setting, and nowhere logged.
+API_KEY_VARIABLE = f"{ENV_PREFIX}API_KEY"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 RuntimeName = Literal["auto", "onnxruntime", "openvino", "tensorrt"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "int8", "float16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 
 
 class SettingsError(ValueError):
@@ -43,6 +46,21 @@ class Settings(BaseModel):
     device: DeviceName = "auto"
     log_level: LogLevel = "info"
 
+    # API keys, as lines of a file and as words of one string: docs/operations.md has their form.
+    keys_file: Path | None = None
+    keys: str | None = None
+    # Whether callers without a key may read and write where others can reach the service.
+    allow_anonymous: bool = False
+    # Of each key that names no limits of its own; 0 sets none.
+    requests_per_minute: NotNegative = 0
+    tokens_per_minute: NotNegative = 0
+    # Web pages that may call the service from a browser: origins with commas between, or *.
+    cors_origins: str | None = None
+    # Whether /metrics is read without a key where keys are in force.
+    open_metrics: bool = False
+    # Where spans of OpenTelemetry go, over HTTP; None makes none.
+    traces_endpoint: str | None = None
+
     max_items: Positive = 2_048
     max_item_characters: Positive = 100_000
     max_body_bytes: Positive = 16 * 1024 * 1024
@@ -55,7 +73,7 @@ class Settings(BaseModel):
     # Batches that run at the same time.
     model_threads: Positive = 1
     # Memory for vectors of texts seen before; 0 keeps none.
-    cache_bytes: Annotated[int, Field(ge=0)] = 0
+    cache_bytes: NotNegative = 0
     # How long a stopping server works on what it accepted.
     shutdown_timeout_s: Positive = 60
 
@@ -86,6 +104,6 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
 
 def unknown_variables() -> list[str]:
     """Environment variables that carry our prefix and are no setting: most often, a typo."""
-    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {API_KEY_VARIABLE}
     ours = (name for name in os.environ if name.upper().startswith(ENV_PREFIX))
     return sorted(name for name in ours if name.upper() not in known)

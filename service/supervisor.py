@@ -8,6 +8,7 @@ it is, and the end of either side is seen by the other, whatever it died of.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -18,16 +19,19 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+from service.control import Control
+from service.rollout import Rollout
 
 logger = logging.getLogger(__name__)
 
 # What a worker does, telling of it.
 Work = Callable[["Report"], None]
 
-_WARM, _GO, _LISTENING = b"warm", b"go", b"listening"
-_MESSAGE_BYTES = 4_096
+_REASON_CHARACTERS = 4_096
 
 # A worker that dies is started anew at once where it had been warm for so long, else later and
 # later: one that dies at each start must not take the cores from those that serve.
@@ -44,26 +48,29 @@ class WorkerFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A worker's side: what it tells its supervisor."""
+    """A worker's side: what it tells its supervisor, and which bundle it shall open."""
 
-    control: socket.socket
+    control: Control
+    number: int
+    bundle: Path
 
     def warm(self) -> None:
         """Tell that the model has run; returns when this worker may listen.
 
         Raises SystemExit where the supervisor ended or stops meanwhile.
         """
-        self.control.sendall(_WARM)
-        if not self.control.recv(len(_GO)):
+        self.control.send("warm")
+        # Nothing but leave to go is sent before it.
+        if self.control.receive() is None:
             raise SystemExit(0)
 
     def listening(self) -> None:
         """Tell that connections are accepted from now on."""
-        self.control.sendall(_LISTENING)
+        self.control.send("listening")
 
     def failed(self, reason: str) -> None:
         """Tell in one line why this worker ends before it is warm."""
-        self.control.sendall(reason.encode()[:_MESSAGE_BYTES])
+        self.control.send("failed", reason[:_REASON_CHARACTERS])
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +79,8 @@ class _Worker:
 
     number: int
     pid: int | None = None
-    control: socket.socket | None = None
+    control: Control | None = None
+    bundle: Path | None = None
     warm: bool = False
     listening_since: float | None = None
     reason: str = ""
@@ -81,10 +89,19 @@ class _Worker:
 
 
 class Supervisor:
-    """Runs `count` processes of `work` until SIGTERM or SIGINT."""
+    """Runs `count` processes of `work` until SIGTERM or SIGINT.
 
-    def __init__(self, work: Work, count: int, *, stop_timeout_s: float) -> None:
+    All serve one bundle: at first that at `bundle`, then whichever a worker was asked for, or on
+    SIGHUP that at `bundle` again, where a link may have changed.
+    """
+
+    def __init__(self, work: Work, count: int, *, bundle: Path, stop_timeout_s: float) -> None:
         self._work = work
+        self._configured = bundle
+        # Resolved, so that who is started later opens what the others have.
+        self._bundle = bundle.resolve()
+        self._rollout: Rollout[_Worker] | None = None
+        self._reload = False
         self._workers = [_Worker(number) for number in range(1, count + 1)]
         self._stop_timeout_s = stop_timeout_s
         self._selector = selectors.DefaultSelector()
@@ -103,9 +120,13 @@ class Supervisor:
             signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
+            signal.signal(signal.SIGHUP, self._on_hang_up)
             self._selector.register(reader, selectors.EVENT_READ)
             try:
                 while not self._stopping:
+                    if self._reload and self._listening:
+                        self._reload = False
+                        self._change(str(self._configured), asker=None)
                     self._start_due()
                     self._wait(self._next_start_s())
                     if not self._going and all(w.warm for w in self._workers):
@@ -121,6 +142,9 @@ class Supervisor:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+
+    def _on_hang_up(self, number: int, frame: FrameType | None) -> None:
+        self._reload = True
 
     def _wait(self, timeout_s: float | None) -> None:
         for key, _ in self._selector.select(timeout_s):
@@ -139,30 +163,32 @@ class Supervisor:
                 self._start(worker)
 
     def _start(self, worker: _Worker) -> None:
-        ours, theirs = socket.socketpair()
+        ours, theirs = map(Control, socket.socketpair())
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_worker(theirs)
+            self._become_worker(Report(theirs, worker.number, self._bundle))
         theirs.close()
-        worker.pid, worker.control = pid, ours
+        worker.pid, worker.control, worker.bundle = pid, ours, self._bundle
         worker.warm, worker.listening_since, worker.reason = False, None, ""
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _become_worker(self, control: socket.socket) -> NoReturn:
+    def _become_worker(self, report: Report) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, exit_in_peace)
+            # Sent to the supervisor, which passes it on; a terminal sends it to all.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             # Held open here, the others' ends would hide from them that the supervisor died.
             self._selector.close()
             for other in self._workers:
                 if other.control is not None:
                     other.control.close()
-            self._work(Report(control))
+            self._work(report)
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
@@ -174,28 +200,74 @@ class Supervisor:
 
     def _heard(self, worker: _Worker) -> None:
         assert worker.control is not None
-        try:
-            message = worker.control.recv(_MESSAGE_BYTES)
-        except ConnectionError:
-            message = b""
-        if message == _WARM:
-            worker.warm = True
-            if self._going:
-                self._let_go(worker)
-        elif message == _LISTENING:
-            worker.listening_since = time.monotonic()
-            logger.info("worker_ready worker=%d pid=%d", worker.number, worker.pid)
-        elif message:
-            worker.reason = message.decode(errors="replace")
-        else:
+        messages = worker.control.receive()
+        if messages is None:
             self._ended(worker)
+            return
+        for kind, *words in messages:
+            match kind:
+                case "warm":
+                    worker.warm = True
+                    if self._going:
+                        self._let_go(worker)
+                case "listening":
+                    self._listens(worker)
+                case "failed":
+                    worker.reason = words[0]
+                case "use":
+                    self._change(words[0], asker=worker)
+                case "opened" if self._rollout:
+                    self._rollout.opened(worker)
+                case "refused" if self._rollout:
+                    self._rollout.refused(worker, words[0])
+        self._decide()
+
+    def _listens(self, worker: _Worker) -> None:
+        worker.listening_since = time.monotonic()
+        logger.info("worker_ready worker=%d pid=%d", worker.number, worker.pid)
+        if worker.bundle != self._bundle:
+            # The bundle changed while this one started; it ends, and its successor has the new one.
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGTERM)
+
+    def _change(self, path: str, asker: _Worker | None) -> None:
+        """Let every worker open the bundle at `path`, or the configured one where it is empty."""
+        if self._rollout is not None:
+            self._tell(asker, "result", "busy", "")
+            return
+        resolved = str(Path(path or self._configured).resolve())
+        able = [worker for worker in self._workers if worker.listening_since]
+        self._rollout = Rollout(resolved, able, asker)
+        for worker in able:
+            self._tell(worker, "open", resolved)
+        self._decide()
+
+    def _decide(self) -> None:
+        """Once all have answered, let all take the new bundle, or none."""
+        rollout = self._rollout
+        if rollout is None or not rollout.decided:
+            return
+        self._rollout = None
+        if rollout.succeeds:
+            self._bundle = Path(rollout.path)
+        for worker in rollout.workers:
+            if rollout.succeeds:
+                worker.bundle = self._bundle
+            self._tell(worker, "take" if rollout.succeeds else "drop")
+        if rollout.refusal is not None:
+            logger.error("bundle_not_changed reason=%r", rollout.refusal)
+        self._tell(
+            rollout.asker, "result", "no" if rollout.refusal else "yes", rollout.refusal or ""
+        )
+
+    def _tell(self, worker: _Worker | None, *words: str) -> None:
+        if worker is not None and worker.control is not None:
+            # One that died meanwhile the next wait sees.
+            with contextlib.suppress(ConnectionError):
+                worker.control.send(*words)
 
     def _let_go(self, worker: _Worker) -> None:
-        assert worker.control is not None
-        try:
-            worker.control.sendall(_GO)
-        except ConnectionError:
-            return  # it died meanwhile, which the next wait sees
+        self._tell(worker, "go")
 
     def _ended(self, worker: _Worker) -> None:
         assert worker.pid is not None
@@ -208,6 +280,10 @@ class Supervisor:
         since = worker.listening_since
         lived_s = 0.0 if since is None else time.monotonic() - since
         pid, worker.pid, worker.control = worker.pid, None, None
+        worker.listening_since = None
+        if self._rollout is not None:
+            self._rollout.ended(worker)
+            self._decide()
         if self._stopping:
             return
         if not self._listening:
@@ -227,7 +303,7 @@ class Supervisor:
         for worker in self._workers:
             # The end of file reaches those too that a signal would have met at a bad time.
             if worker.control is not None:
-                worker.control.shutdown(socket.SHUT_WR)
+                worker.control.socket.shutdown(socket.SHUT_WR)
         self._signal(signal.SIGTERM)
         kill_at = time.monotonic() + self._stop_timeout_s + _PATIENCE_S
         while any(worker.pid for worker in self._workers):

@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -26,6 +27,14 @@ class Work:
 
     items: int = 0
     tokens: int = 0
+    # The path as the table of operations has it, and the name of the key; None before they are
+    # known.
+    route: str | None = None
+    caller: str | None = None
+
+
+# Told of each request that ended: its work, method, status, and the seconds that it took.
+Observer = Callable[[Work, str, int, float], None]
 
 
 def configure_logging(level: str, *, processes: bool = False) -> None:
@@ -58,8 +67,9 @@ class RequestLog:
     A client's own X-Request-ID is kept where it is short and plain; the response carries the id.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, observe: Observer | None = None) -> None:
         self._app = app
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,14 +93,19 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            seconds = time.perf_counter() - started
+            if self._observe is not None:
+                self._observe(work, scope["method"], status, seconds)
             logger.info(
-                "request id=%s method=%s path=%s status=%d duration_ms=%.1f items=%d tokens=%d",
+                "request id=%s method=%s path=%s status=%d duration_ms=%.1f items=%d tokens=%d"
+                " key=%s",
                 identity,
                 scope["method"],
                 # Quoted: a path may hold line breaks once it is decoded.
                 quote(scope["path"])[:_LOGGED_PATH_CHARACTERS],
                 status,
-                (time.perf_counter() - started) * 1_000,
+                seconds * 1_000,
                 work.items,
                 work.tokens,
+                work.caller or "-",
             )

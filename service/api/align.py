@@ -73,5 +73,6 @@ OPERATIONS = (
         AlignResponse,
         request=AlignRequest,
         errors=TEXT_ERRORS,
+        scope="read",
     ),
 )

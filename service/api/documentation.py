@@ -8,7 +8,7 @@ the service nor its requests pay for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -20,13 +20,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from service.api.admission import Handler, ScopeOrOpen, admitted
 from service.api.responses import write_json
 from service.api.schemas import ErrorBody, RequestModel
 
-Handler = Callable[[Request], Awaitable[Response]]
-
 # What an operation on texts may answer instead.
-TEXT_ERRORS = (400, 413, 415, 422, 429, 500, 503)
+TEXT_ERRORS = (400, 401, 403, 413, 415, 422, 429, 500, 503)
 
 _TITLE = "Polygrain"
 _ASSETS = "/docs/assets"
@@ -46,10 +45,20 @@ class Operation:
     errors: tuple[int, ...] = ()
     # Media types of the answer beside JSON, with what they hold.
     other_answers: tuple[tuple[str, str], ...] = ()
+    # What a key must be allowed to do; None: `read` for GET and `write` for all else, so that an
+    # operation whose author forgot it is closed rather than open.
+    scope: ScopeOrOpen | None = None
+
+    @property
+    def needs(self) -> ScopeOrOpen:
+        """The scope that a caller needs, or `open` for none."""
+        return self.scope or ("read" if self.method == "GET" else "write")
 
     def route(self) -> Route:
-        """The route that serves it."""
-        return Route(self.path, self.handler, methods=[self.method])
+        """The route that serves it to callers who may have it."""
+        return Route(
+            self.path, admitted(self.handler, self.path, self.needs), methods=[self.method]
+        )
 
 
 def documentation_routes(operations: Sequence[Operation]) -> list[BaseRoute]:
@@ -103,7 +112,16 @@ def _openapi(operations: Sequence[Operation]) -> dict[str, Any]:
             tags=[operation.tag],
             **_described(operation),
         )
-    return app.openapi()
+    document = app.openapi()
+    for operation in operations:
+        if operation.request is not None:
+            nested = _schema(operation.request).get("$defs", {})
+            document["components"]["schemas"].update(nested)
+    return document
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
 def _described(operation: Operation) -> dict[str, Any]:
@@ -117,7 +135,9 @@ def _described(operation: Operation) -> dict[str, Any]:
     errors = {status: {"model": ErrorBody} for status in operation.errors}
     described: dict[str, Any] = {"responses": {200: success, **errors}}
     if operation.request is not None:
-        content: dict[str, JsonValue] = {"schema": operation.request.model_json_schema()}
+        schema = _schema(operation.request)
+        schema.pop("$defs", None)
+        content: dict[str, JsonValue] = {"schema": schema}
         body = {"required": True, "content": {"application/json": content}}
         described["openapi_extra"] = {"requestBody": body}
     return described

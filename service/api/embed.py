@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from models.bundle import Granularity, Manifest
 from service.api.documentation import TEXT_ERRORS, Operation
+from service.api.embedding import allowed_adapters, check_dimensions
 from service.api.requests import Service, check_sizes, in_turn, read, service_of, unless_gone
 from service.api.responses import Long, base64_of, binary_response, facts_json, json_response
 from service.api.schemas import EmbedRequest, EmbedResponse
@@ -82,8 +83,7 @@ def _granularities(body: EmbedRequest, texts: int) -> list[Granularity | None]:
 def _check_adapter(body: EmbedRequest, manifest: Manifest) -> None:
     if body.adapter is None:
         return
-    # A word adapter serves token vectors; no text is embedded whole with it.
-    allowed = [a.name for a in manifest.adapters if a.granularity is not Granularity.WORD]
+    allowed = allowed_adapters(manifest)
     if body.adapter not in allowed:
         raise InvalidInput(
             f"adapter is {quote(body.adapter)}; use one of {', '.join(allowed)}", "adapter"
@@ -96,15 +96,7 @@ def _check_adapter(body: EmbedRequest, manifest: Manifest) -> None:
 
 
 def _check_shape(body: EmbedRequest, manifest: Manifest) -> None:
-    allowed = manifest.allowed_dimensions
-    if body.dimensions is not None and body.dimensions not in allowed:
-        reason = (
-            f"use one of {', '.join(map(str, allowed))}"
-            if len(allowed) > 1
-            else f"the bundle has all of its {manifest.dimension} dimensions or none, since it was "
-            "not made to be cut: leave the field out"
-        )
-        raise InvalidInput(f"dimensions is {body.dimensions}; {reason}", "dimensions")
+    check_dimensions(body.dimensions, manifest)
     if body.encoding == "int8" and not body.normalize:
         raise InvalidInput(
             "encoding is 'int8' and normalize is false; the scale of int8 is made for vectors of "
@@ -150,6 +142,7 @@ OPERATIONS = (
         EmbedResponse,
         request=EmbedRequest,
         errors=TEXT_ERRORS,
+        scope="read",
         other_answers=(
             (BINARY, "A line of JSON without the embeddings, then their values, row by row."),
         ),

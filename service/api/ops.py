@@ -80,7 +80,7 @@ def _queue(state: QueueState) -> dict[str, float | None]:
 
 
 OPERATIONS = (
-    Operation("GET", "/livez", livez, "operation", Status),
-    Operation("GET", "/readyz", readyz, "operation", Status, errors=(503,)),
+    Operation("GET", "/livez", livez, "operation", Status, scope="open"),
+    Operation("GET", "/readyz", readyz, "operation", Status, errors=(503,), scope="open"),
     Operation("GET", "/info", info, "operation", Info, errors=(503,)),
 )

@@ -41,8 +41,11 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    """The running service; NotReady before it has started and while it stops."""
-    service: Service | None = getattr(request.app.state, "service", None)
+    """The running service; NotReady before it has started and while it stops.
+
+    One and the same throughout a request, whichever bundle others are given meanwhile.
+    """
+    service: Service | None = getattr(request.state, "service", None)
     if service is None or not service.engine.ready:
         raise NotReady("the service is starting or stopping; try again in a few seconds")
     return service

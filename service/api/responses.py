@@ -72,6 +72,13 @@ async def json_response(content: Mapping[str, Any]) -> Response:
     return Response(bytes(body), media_type="application/json")
 
 
+async def list_response(content: Long) -> Response:
+    """A JSON response that is one list."""
+    body = bytearray()
+    await _write_long(body, content)
+    return Response(bytes(body), media_type="application/json")
+
+
 async def _write_long(body: bytearray, value: Long) -> None:
     body += b"["
     for number, piece in enumerate(value.pieces()):

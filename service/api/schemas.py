@@ -16,8 +16,11 @@ LongTextName = Literal["window", "truncate", "error"]
 ScoreName = Literal["margin_ratio", "margin_distance", "cosine"]
 EncodingName = Literal["float", "base64", "int8", "binary"]
 
-# Names of the branches of "one value, or a list"; errors leave them out of a field's path.
+# Names of the branches of "one value, or a list" and the like; errors leave them out of a field's
+# path.
 ONE, EACH = "<one>", "<each>"
+TOKENS, TEXTS, OBJECT = "<tokens>", "<texts>", "<object>"
+BRANCHES = frozenset((ONE, EACH, TOKENS, TEXTS, OBJECT))
 
 
 def _one_or_each(value: object) -> str:

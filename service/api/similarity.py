@@ -41,5 +41,6 @@ OPERATIONS = (
         SimilarityResponse,
         request=SimilarityRequest,
         errors=TEXT_ERRORS,
+        scope="read",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic_core import ErrorDetails
 
-from service.api.schemas import EACH, ONE, RequestModel
+from service.api.schemas import BRANCHES, ONE, RequestModel
 from service.errors import InvalidInput, MalformedRequest, PolygrainError, quote
 
 
@@ -69,6 +69,6 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in (ONE, EACH):
+        elif part not in BRANCHES:
             path += f".{part}" if path else part
     return path if len(path) <= 100 else path[:100] + "…"

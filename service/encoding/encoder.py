@@ -153,6 +153,8 @@ class Engine:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._holders = 0
+        self._unheld: asyncio.Event | None = None
 
     @property
     def ready(self) -> bool:
@@ -190,6 +192,23 @@ class Engine:
             self._active -= 1
             if not self._active:
                 self._idle.set()
+
+    def hold(self) -> None:
+        """Keep the engine until `release`: `retire` waits for that, and `encode` works until it."""
+        self._holders += 1
+
+    def release(self) -> None:
+        """End what `hold` began."""
+        self._holders -= 1
+        if not self._holders and self._unheld is not None:
+            self._unheld.set()
+
+    async def retire(self) -> None:
+        """Serve those that hold the engine, to whom nobody may be added any more, then close."""
+        self._unheld = asyncio.Event()
+        if self._holders:
+            await self._unheld.wait()
+        await self.close()
 
     async def close(self) -> None:
         """Refuse new requests, end those that were accepted, and stop."""

@@ -13,43 +13,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
 
 from models.bundle import Bundle
-from service.app import create_app
 from service.encoding.batching import Batcher, Priority
 from service.encoding.encoder import Encoder
 from service.encoding.session import Session, Vectors
 from service.encoding.tokenizer import Row, Tokenizer
-from service.server import BoundedHead
 from service.settings import Settings
 from tests.fakes import PATIENCE_S, FailingSession, gated_encoder
+from tests.service.live import serving
 from tests.tiny_bundle import VOCABULARY
 
 ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def _serving(encoder: Encoder, settings: Settings) -> Iterator[str]:
-    """A uvicorn server in a thread, on a free port of the loopback; yields its address."""
-    config = uvicorn.Config(
-        create_app(settings, encoder), log_config=None, lifespan="on", http=BoundedHead, ws="none"
-    )
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE_S)
-            assert not thread.is_alive()
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
@@ -94,7 +73,7 @@ def test_work_of_a_client_that_leaves_never_reaches_the_model(
 ) -> None:
     encoder, session = gated_encoder(tiny_bundle)
     caplog.set_level("INFO")
-    with _serving(encoder, Settings()) as address, ThreadPoolExecutor() as threads:
+    with serving(encoder, Settings()) as address, ThreadPoolExecutor() as threads:
         url = f"http://{address}/embed"
         try:
             first = threads.submit(httpx2.post, url, json={"inputs": "cat"}, timeout=PATIENCE_S)
@@ -118,7 +97,7 @@ def test_a_client_that_leaves_while_it_sends_disturbs_nobody(
     encoder: Encoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    with _serving(encoder, Settings()) as address:
+    with serving(encoder, Settings()) as address:
         host, port = address.split(":")
         connection = socket.create_connection((host, int(port)))
         connection.sendall(
@@ -135,7 +114,7 @@ def test_a_client_that_leaves_while_it_sends_disturbs_nobody(
 def test_a_full_queue_is_429_with_the_time_to_wait(tiny_bundle: Bundle) -> None:
     encoder, session = gated_encoder(tiny_bundle)
     settings = Settings(queue_tokens=20)
-    with _serving(encoder, settings) as address, ThreadPoolExecutor() as threads:
+    with serving(encoder, settings) as address, ThreadPoolExecutor() as threads:
         url = f"http://{address}/embed"
         body = {"inputs": ["the cat sat on the mat", "the dog"], "granularity": "sentence"}
         try:
@@ -157,7 +136,7 @@ def test_a_batch_that_fails_is_a_500_that_says_so_and_the_next_request_works(
 ) -> None:
     session = FailingSession(Session.open(tiny_bundle, 1), [_token("katze")])
     encoder = Encoder(tiny_bundle, Tokenizer.open(tiny_bundle), session)
-    with _serving(encoder, Settings()) as address:
+    with serving(encoder, Settings()) as address:
         url = f"http://{address}/embed"
         for _ in range(2):
             failed = httpx2.post(url, json={"inputs": "katze"}, timeout=PATIENCE_S)
@@ -171,7 +150,7 @@ def test_a_batch_that_fails_is_a_500_that_says_so_and_the_next_request_works(
 
 
 def test_a_body_over_the_limit_is_answered_although_it_is_not_read(encoder: Encoder) -> None:
-    with _serving(encoder, Settings(max_body_bytes=1_000)) as address:
+    with serving(encoder, Settings(max_body_bytes=1_000)) as address:
         url = f"http://{address}/embed"
         body = b'{"inputs": "' + b"a" * 3_000_000 + b'"}'
         headers = {"Content-Type": "application/json"}
@@ -182,7 +161,7 @@ def test_a_body_over_the_limit_is_answered_although_it_is_not_read(encoder: Enco
 
 
 def test_a_body_declared_too_large_is_refused_before_it_is_sent(encoder: Encoder) -> None:
-    with _serving(encoder, Settings()) as address:
+    with serving(encoder, Settings()) as address:
         host, port = address.split(":")
         with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
             connection.sendall(
@@ -193,7 +172,7 @@ def test_a_body_declared_too_large_is_refused_before_it_is_sent(encoder: Encoder
 
 
 def test_headers_without_end_are_refused(encoder: Encoder) -> None:
-    with _serving(encoder, Settings()) as address:
+    with serving(encoder, Settings()) as address:
         host, port = address.split(":")
         with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
             # Two whole requests first: what they held counts no more.
@@ -222,7 +201,7 @@ def _received(connection: socket.socket) -> bytes:
 
 
 def test_a_large_body_has_no_limit_of_headers(encoder: Encoder) -> None:
-    with _serving(encoder, Settings()) as address:
+    with serving(encoder, Settings()) as address:
         body = {"inputs": ["the cat sat on the mat " * 20] * 400}
         response = httpx2.post(f"http://{address}/embed", json=body, timeout=PATIENCE_S)
         assert response.status_code == 200

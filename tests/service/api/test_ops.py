@@ -198,7 +198,7 @@ def test_each_request_is_one_line_without_its_texts(
     assert len(lines) == 3
     assert re.fullmatch(
         r"request id=trace-1 method=POST path=/embed status=200 duration_ms=[\d.]+ "
-        r"items=2 tokens=15",
+        r"items=2 tokens=15 key=-",
         lines[0],
     )
     assert "status=422" in lines[1]
