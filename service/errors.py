@@ -75,6 +75,14 @@ class InvalidInput(PolygrainError):
     code = "invalid_value"
 
 
+class RecallTooLow(InvalidInput):
+    """A built index finds less than was asked for; it is not published."""
+
+
+class IndexDamaged(PolygrainError):
+    """A file holds no whole index of ours; whoever opens it sets it aside and builds another."""
+
+
 class Overloaded(PolygrainError):
     """The queue is full; the same request is fine after `retry_after_s` seconds."""
 
