@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from service.errors import IndexDamaged, InvalidInput
-from service.retrieval.index import snapshot
+from service.errors import InvalidInput, RecallTooLow
+from service.retrieval.index import choice, design, exact, stored
+from service.retrieval.index.engine import threads
 from service.retrieval.index.rows import Rows
+from service.retrieval.index.searching import Main
+from service.retrieval.index.stored import State
 from service.retrieval.index.values import (
     Fetch,
     Floats,
@@ -22,48 +26,73 @@ from service.retrieval.index.values import (
     IndexWish,
     Keys,
     Upkeep,
+    checked,
 )
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """All that a search reads; a write puts another in its place."""
-
-    rows: Rows
+# Up to so many bytes of vectors exact search takes a few milliseconds: 20,000 of 384 dimensions.
+_SMALL_BYTES = 32 << 20
+# Below this no structure can be trained, or would be faster.
+_LEAST_ROWS = 1024
+# New rows are taken into the structure when they are more than this many, or this share of it.
+_NEW_ROWS = 4096
+_NEW_SHARE = 0.01
+# It is built anew when this share of it is removed, or it holds so many times what it was made for.
+_DEAD_SHARE = 0.2
+_OUTGROWN = 3
 
 
 class Index:
     """Vectors under keys, searched by any number of threads while one writes."""
 
-    def __init__(self, state: _State, wish: IndexWish, fetch: Fetch, report: IndexReport) -> None:
+    def __init__(self, state: State, wish: IndexWish, fetch: Fetch, report: IndexReport) -> None:
         """For `build` and `load`, which callers use."""
         self._state = state
         self._wish = wish
         self._fetch = fetch
-        self._report = report
+        self._report = report  # as it was built
         self._writing = threading.Lock()
+        self._absorbing = threading.Lock()
 
     @classmethod
-    def build(cls, keys: Keys, vectors: Floats, wish: IndexWish, fetch: Fetch) -> Self:
+    def build(
+        cls, keys: Keys, vectors: Floats, wish: IndexWish, fetch: Fetch, *, on: int = 1
+    ) -> Self:
         """An index of `vectors` (n, dim) under distinct `keys` (n,), as `wish` asks, audited.
 
-        Raises RecallTooLow where the audit finds less than the recall that was asked for.
+        Computes on `on` threads. Raises RecallTooLow where the audit finds less than the recall
+        that was asked for, and InvalidInput for a wish that these vectors cannot have.
         """
         started = time.monotonic()
-        keys, vectors = _checked(keys, vectors)
-        if len(np.unique(keys)) != len(keys):
-            raise ValueError("keys repeat: an index is built of distinct ones")
-        state = _State(Rows.of(keys, vectors))
-        report = IndexReport(
-            kind="flat",
-            parameters={},
-            size=len(keys),
-            bytes=0,
-            recall=1.0,
-            filtered_recall=1.0,
-            audited_queries=0,
-            build_s=time.monotonic() - started,
-            when=datetime.now(UTC).isoformat(timespec="seconds"),
+        keys, vectors = checked(keys, vectors)
+        design.check(wish, vectors.shape[1])
+        report = IndexReport("flat", {}, len(keys), 0, 1.0, 1.0, 0, 0.0, "")
+        rows = None
+        if len(keys) <= _exact_rows(wish, vectors.shape[1]):
+            rows = _all_rows(keys, vectors, wish)
+        if rows is None:
+            built = choice.build(keys, vectors, wish, on)
+            passed = choice.passes(built, wish)
+            if not passed and wish.kind == "auto":
+                rows = _all_rows(keys, vectors, wish)
+            if not passed and rows is None:
+                raise RecallTooLow(_too_low(built, wish), "index.recall")
+            if rows is None:
+                report = built.report(report)
+                nothing = Rows.of(keys[:0], vectors[:0])
+                state = State(nothing, Main.of(built.structure, built.effort))
+        if rows is not None:
+            state = State(rows, None)
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        report = replace(report, build_s=time.monotonic() - started, when=when)
+        logger.info(
+            "index_built kind=%s size=%d recall=%.4f filtered_recall=%.4f build_s=%.1f",
+            report.kind,
+            report.size,
+            report.recall,
+            report.filtered_recall,
+            report.build_s,
         )
         return cls(state, wish, fetch, report)
 
@@ -74,43 +103,65 @@ class Index:
 
     def __len__(self) -> int:
         """Vectors that a search can find."""
-        return self._state.rows.living
+        return self._state.living
+
+    @property
+    def wish(self) -> IndexWish:
+        """What was asked for."""
+        return self._wish
 
     @property
     def report(self) -> IndexReport:
         """What the index is now, and what its audit found when it was built."""
         state = self._state
-        return replace(self._report, size=state.rows.living, bytes=state.rows.bytes)
+        return replace(self._report, size=state.living, bytes=state.bytes)
 
     @property
     def due(self) -> Upkeep | None:
         """What the collection should have done in a thread of its own, if anything."""
-        return None
+        rows, main = self._state.rows, self._state.main
+        if main is None:
+            few = _exact_rows(self._wish, self.dimension)
+            grown = rows.living > few and rows.living >= 1.5 * self._report.size
+            return "rebuild" if grown else None
+        size = len(main.structure)
+        if (
+            size - main.living > _DEAD_SHARE * size
+            or size + rows.living > _OUTGROWN * main.structure.trained_size
+        ):
+            return "rebuild"
+        return "absorb" if rows.living > max(_NEW_ROWS, _NEW_SHARE * size) else None
 
     def add(self, keys: Keys, vectors: Floats) -> None:
         """Take in `vectors` (n, dim) under distinct `keys` (n,), in place of any there already.
 
         A search sees all of them or none.
         """
-        keys, vectors = _checked(keys, vectors)
+        keys, vectors = checked(keys, vectors)
         if vectors.shape[1] != self.dimension:
             raise InvalidInput(
                 f"vectors of {vectors.shape[1]} dimensions; the index holds {self.dimension}"
             )
-        if len(np.unique(keys)) != len(keys):
-            raise ValueError("keys repeat: add each once")
         with self._writing:
-            self._state = _State(self._state.rows.changed(keys, keys, vectors))
+            self._state = self._state.changed(keys, keys, vectors)
 
     def remove(self, keys: Keys) -> None:
         """Forget `keys`; those that are not here are no error. A search sees all gone, or none."""
-        none = np.empty((0, self.dimension), np.float32)
         with self._writing:
-            changed = self._state.rows.changed(np.unique(keys), np.empty(0, np.int64), none)
-            self._state = _State(changed)
+            nothing = np.empty((0, self.dimension), np.float32)
+            self._state = self._state.changed(np.unique(keys), np.empty(0, np.int64), nothing)
 
     def absorb(self) -> None:
         """Take what came since the build into the structure; searches and writes go on."""
+        with self._absorbing:
+            before = self._state
+            if before.main is None or not before.rows.living:
+                return
+            keys, vectors = before.rows.living_rows()
+            stamps = before.rows.living_stamps()
+            grown = before.main.structure.grown(keys, vectors)
+            with self._writing:
+                self._state = self._state.absorbed(grown, keys, stamps)
 
     def search(self, queries: Floats, k: int, *, allowed: Keys | None = None) -> Hits:
         """The k nearest of each of `queries` (q, dim), unit rows; only `allowed` keys where given.
@@ -127,20 +178,23 @@ class Index:
         if allowed is not None:
             allowed = np.unique(allowed)
         state = self._state
-        scores, found = state.rows.search(queries, k, allowed)
-        return Hits(np.clip(scores, -1, 1, out=scores, where=found >= 0), found)
+        with threads(1):
+            hits = None
+            if state.main is not None:
+                hits = state.main.search(queries, k, allowed, self._fetch)
+            if hits is None or state.rows.count:
+                newer = state.rows.search(queries, k, allowed)
+                hits = newer if hits is None else exact.merged(hits, newer, k)
+        scores, keys = hits
+        return Hits(np.clip(scores, -1, 1, out=scores, where=keys >= 0), keys)
 
     def save(self, path: Path, sequence: int) -> None:
         """Write the index to `path`, whole or not at all, with the store's `sequence` it holds.
 
-        Searches go on; the caller sees to it that what it writes meanwhile counts as later than
-        `sequence`. Raises OSError where the disk does not take it.
+        Searches and writes go on; what is written meanwhile counts as later than `sequence`.
+        Raises OSError where the disk does not take it.
         """
-        state = self._state
-        keys, vectors = state.rows.living_rows()
-        fields = {"wish": _plain(asdict(self._wish)), "report": _plain(asdict(self.report))}
-        sections: dict[str, snapshot.Array] = {"rows.keys": keys, "rows.vectors": vectors}
-        snapshot.write(path, snapshot.Snapshot(sequence, self.dimension, fields, sections))
+        stored.write(path, self._state, self._wish, self._report, sequence)
 
     @classmethod
     def load(cls, path: Path, fetch: Fetch) -> tuple[Self, int]:
@@ -148,30 +202,36 @@ class Index:
 
         Raises IndexDamaged for a torn, corrupt or foreign file, OSError where there is none.
         """
-        read = snapshot.read(path)
-        try:
-            keys, vectors = _checked(read.sections["rows.keys"], read.sections["rows.vectors"])
-            if vectors.shape[1] != read.dimension:
-                raise ValueError(f"rows of {vectors.shape[1]} dimensions, not {read.dimension}")
-            wish = IndexWish(**read.fields["wish"])
-            report = IndexReport(**read.fields["report"])
-        except (ValueError, KeyError, TypeError, InvalidInput) as error:
-            raise IndexDamaged(
-                f"{path}: not an index of this version ({error}); build it again"
-            ) from None
-        return cls(_State(Rows.of(keys, vectors)), wish, fetch, report), read.sequence
+        state, wish, report, sequence = stored.read(path)
+        return cls(state, wish, fetch, report), sequence
 
 
-def _checked(keys: Keys, vectors: Floats) -> tuple[Keys, Floats]:
-    """`keys` (n,) and `vectors` (n, dim) in the types that the rest works with."""
-    if keys.ndim != 1 or vectors.ndim != 2 or len(keys) != len(vectors):
-        raise ValueError(f"keys of shape {keys.shape} with vectors of shape {vectors.shape}")
-    if keys.dtype.kind != "i" or (len(keys) and keys.min() < 0):
-        raise ValueError("keys are integers of zero and more")
-    return np.ascontiguousarray(keys, np.int64), np.ascontiguousarray(vectors, np.float32)
+def _exact_rows(wish: IndexWish, dimension: int) -> float:
+    """Up to how many vectors are searched exactly at once, with nothing built."""
+    if wish.kind == "flat":
+        return float("inf")
+    if wish.kind == "auto":
+        return max(_LEAST_ROWS, _SMALL_BYTES / (4 * max(dimension, 1)))
+    return _LEAST_ROWS
 
 
-def _plain(values: dict[str, object]) -> dict[str, object]:
-    return {
-        name: dict(value) if isinstance(value, dict) else value for name, value in values.items()
-    }
+def _all_rows(keys: Keys, vectors: Floats, wish: IndexWish) -> Rows | None:
+    """Exact search of everything, None where the memory that `wish` allows is too little."""
+    allowed = wish.memory_bytes
+    if allowed is not None and vectors.nbytes > allowed:
+        if wish.kind == "flat":
+            raise InvalidInput(
+                f"index.memory_bytes is {allowed}; flat needs {vectors.nbytes} for {len(keys)} "
+                "vectors: allow more, or let index.kind be auto",
+                "index.memory_bytes",
+            )
+        return None
+    return Rows.of(keys, vectors)
+
+
+def _too_low(built: choice.Built, wish: IndexWish) -> str:
+    return (
+        f"the {built.structure.design.kind} index finds {built.recall:.3f} of the nearest, "
+        f"{built.filtered_recall:.3f} under a filter, and {wish.recall} was asked for; ask for "
+        "less, leave index.parameters out, or let index.kind be auto with more memory"
+    )

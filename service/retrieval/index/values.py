@@ -79,3 +79,17 @@ class IndexReport:
     audited_queries: int  # 0 where search is exact and nothing is sampled
     build_s: float
     when: str  # UTC, ISO 8601, when it was built
+
+
+def checked(keys: Keys, vectors: Floats) -> tuple[Keys, Floats]:
+    """`keys` (n,) and `vectors` (n, dim) in the types that the rest works with.
+
+    Raises ValueError where they do not fit each other, or keys repeat or are negative.
+    """
+    if keys.ndim != 1 or vectors.ndim != 2 or len(keys) != len(vectors):
+        raise ValueError(f"keys of shape {keys.shape} with vectors of shape {vectors.shape}")
+    if keys.dtype.kind != "i" or (len(keys) and keys.min() < 0):
+        raise ValueError("keys are integers of zero and more")
+    if len(np.unique(keys)) != len(keys):
+        raise ValueError("keys repeat: give each once")
+    return np.ascontiguousarray(keys, np.int64), np.ascontiguousarray(vectors, np.float32)
