@@ -2,10 +2,10 @@
 
 Two things in the wheels of FAISS 1.15 make it several times slower than it is, and are set right
 here. The OpenBLAS inside (0.3.15) knows no Intel processor younger than itself and takes the
-kernels of a Pentium 4 (`Prescott`); it is told the instruction set while it loads. And what is
-compared by a matrix product is by default only batches of 128,000 queries
-(`distance_compute_blas_threshold`); a product reads each row once for all queries, which pays off
-from eight.
+kernels of a Pentium 4 (`Prescott`); it is told the instruction set while it loads. And a batch is
+compared by a matrix product, which reads each row once for all queries, only where its queries
+times their dimensions come to 128,000 (`distance_compute_blas_threshold`); with the right kernels
+that pays off from six queries of 384.
 
 OpenMP's number of threads belongs to the thread that calls, not to the process: a number set once
 in `main` holds nowhere else, and each request thread would start a team of its own, one thread for
@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _CORE_VARIABLE = "OPENBLAS_CORETYPE"
-_PRODUCT_QUERIES = 8
+SHIPPED_THRESHOLD = 128_000
+_PRODUCT_THRESHOLD = 6 * 384
 
 
 def blas_core(cpuinfo: str) -> str | None:
@@ -55,9 +56,9 @@ def _kernels() -> Iterator[None]:
 with _kernels():
     import faiss
 
-faiss.cvar.distance_compute_blas_threshold = _PRODUCT_QUERIES
+faiss.cvar.distance_compute_blas_threshold = _PRODUCT_THRESHOLD
 
-__all__ = ["blas_core", "faiss", "threads"]
+__all__ = ["SHIPPED_THRESHOLD", "blas_core", "faiss", "threads"]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 
 from service.errors import InvalidInput, RecallTooLow
 from service.retrieval.index import choice, design, exact, stored
+from service.retrieval.index.design import Effort
 from service.retrieval.index.engine import threads
 from service.retrieval.index.rows import Rows
 from service.retrieval.index.searching import Main
@@ -109,6 +110,19 @@ class Index:
     def wish(self) -> IndexWish:
         """What was asked for."""
         return self._wish
+
+    @property
+    def effort(self) -> Effort | None:
+        """How hard a search tries; None where it is exact."""
+        return self._state.main.effort if self._state.main else None
+
+    def tried(self, effort: Effort) -> Self:
+        """The same vectors searched with another effort, for measuring; not to be written to."""
+        main = self._state.main
+        if main is None:
+            raise ValueError("search is exact here and knows no effort")
+        state = replace(self._state, main=replace(main, effort=effort))
+        return type(self)(state, self._wish, self._fetch, self._report)
 
     @property
     def report(self) -> IndexReport:
