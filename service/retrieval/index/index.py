@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +17,11 @@ from service.errors import InvalidInput, RecallTooLow
 from service.retrieval.index import choice, design, exact, stored
 from service.retrieval.index.design import Effort
 from service.retrieval.index.engine import threads
+from service.retrieval.index.gpu import GpuWish, Mirror, missing
 from service.retrieval.index.rows import Rows
 from service.retrieval.index.searching import Main
 from service.retrieval.index.stored import State
+from service.retrieval.index.structure import blocks
 from service.retrieval.index.values import (
     Fetch,
     Floats,
@@ -42,6 +45,7 @@ _NEW_SHARE = 0.01
 # It is built anew when this share of it is removed, or it holds so many times what it was made for.
 _DEAD_SHARE = 0.2
 _OUTGROWN = 3
+_FETCHED_ROWS = 16_384
 
 
 class Index:
@@ -82,7 +86,8 @@ class Index:
             if rows is None:
                 report = built.report(report)
                 nothing = Rows.of(keys[:0], vectors[:0])
-                state = State(nothing, Main.of(built.structure, built.effort))
+                mirror = _mirror(wish, blocks(vectors), *vectors.shape)
+                state = State(nothing, Main.of(built.structure, built.effort, mirror=mirror))
         if rows is not None:
             state = State(rows, None)
         when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -174,6 +179,8 @@ class Index:
             keys, vectors = before.rows.living_rows()
             stamps = before.rows.living_stamps()
             grown = before.main.structure.grown(keys, vectors)
+            if before.main.mirror:
+                before.main.mirror.add(vectors)
             with self._writing:
                 self._state = self._state.absorbed(grown, keys, stamps)
 
@@ -217,7 +224,21 @@ class Index:
         Raises IndexDamaged for a torn, corrupt or foreign file, OSError where there is none.
         """
         state, wish, report, sequence = stored.read(path)
+        if main := state.main:
+            keys = main.structure.keys
+            vectors = (
+                fetch(keys[at : at + _FETCHED_ROWS]) for at in range(0, len(keys), _FETCHED_ROWS)
+            )
+            mirror = _mirror(wish, map(np.nan_to_num, vectors), len(keys), main.structure.dimension)
+            state = replace(state, main=replace(main, mirror=mirror))
         return cls(state, wish, fetch, report), sequence
+
+
+def _mirror(wish: IndexWish, vectors: Iterable[Floats], rows: int, dimension: int) -> Mirror | None:
+    """The vectors on the GPU that was wished for, if there is one."""
+    if wish.device == "cpu" or (wish.device == "auto" and missing()):
+        return None
+    return Mirror.of(vectors, rows, dimension, GpuWish(memory_bytes=wish.gpu_memory_bytes))
 
 
 def _exact_rows(wish: IndexWish, dimension: int) -> float:

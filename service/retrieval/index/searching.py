@@ -9,6 +9,7 @@ import numpy as np
 
 from service.retrieval.index import exact
 from service.retrieval.index.design import Effort
+from service.retrieval.index.gpu import Mirror
 from service.retrieval.index.structure import Bits, Structure
 from service.retrieval.index.values import Bools, Fetch, Floats, Keys
 
@@ -27,15 +28,22 @@ class Main:
     alive: Bools  # (n,) by position
     living: int
     bits: Bits | None  # `alive` packed, None where all are
+    mirror: Mirror | None  # the same vectors on a GPU
 
     @classmethod
-    def of(cls, structure: Structure, effort: Effort, alive: Bools | None = None) -> Self:
+    def of(
+        cls,
+        structure: Structure,
+        effort: Effort,
+        alive: Bools | None = None,
+        mirror: Mirror | None = None,
+    ) -> Self:
         """All alive, or those that `alive` tells."""
         if alive is None:
             alive = np.ones(len(structure), np.bool_)
         living = int(np.count_nonzero(alive))
         bits = None if living == len(alive) else np.packbits(alive, bitorder="little")
-        return cls(structure, effort, alive, living, bits)
+        return cls(structure, effort, alive, living, bits, mirror)
 
     def without(self, keys: Keys) -> Self:
         """The same without `keys`, which need not be here."""
@@ -44,12 +52,16 @@ class Main:
             return self
         alive = self.alive.copy()
         alive[positions] = False
-        return self.of(self.structure, self.effort, alive)
+        return self.of(self.structure, self.effort, alive, self.mirror)
 
     def search(
         self, queries: Floats, k: int, allowed: Keys | None, fetch: Fetch
     ) -> tuple[Floats, Keys]:
         """Cosines and keys of the k best of each query, among the keys `allowed` where given."""
+        if self.mirror is not None and allowed is None:
+            found = self._mirrored(self.mirror, queries, k, fetch)
+            if found is not None:
+                return found
         bits, findable = self.bits, self.living
         effort = self.effort.for_count(k, self.structure.most_reach)
         if allowed is not None:
@@ -64,6 +76,26 @@ class Main:
             share = findable / len(self.alive)
             effort = effort.for_share(share, self.structure.most_reach)
         return self._found(queries, k, effort, bits, findable, fetch)
+
+    def _mirrored(
+        self, mirror: Mirror, queries: Floats, k: int, fetch: Fetch
+    ) -> tuple[Floats, Keys] | None:
+        """The k best that the GPU finds; None where it cannot tell for sure.
+
+        It knows no filters: as many more are asked for as may be removed or are newer than this.
+        """
+        size = len(self.alive)
+        found = mirror.search(queries, surplus(k) + size - self.living)
+        if found is None:
+            return None
+        positions = found[1]
+        here = (positions >= 0) & (positions < size)
+        here &= self.alive[np.where(here, positions, 0)]
+        if (here.sum(axis=1) < min(k, self.living)).any():
+            return None
+        return rescored(
+            queries, exact.at(self.structure.keys, np.where(here, positions, -1)), k, fetch
+        )
 
     def _found(
         self,

@@ -58,7 +58,7 @@ class State:
             raise ValueError("a state without a structure has none to grow")
         same = self.rows.same(keys, stamps)
         alive = np.concatenate([self.main.alive, same])
-        main = Main.of(grown, self.main.effort, alive)
+        main = Main.of(grown, self.main.effort, alive, self.main.mirror)
         return replace(self, rows=self.rows.without(keys[same]), main=main)
 
 

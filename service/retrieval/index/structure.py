@@ -49,7 +49,7 @@ class Structure:
         with threads(on):
             index = _MAKERS[design.kind](design, vectors.shape[1])
             _train(index, design, vectors)
-            for block in _blocks(vectors):
+            for block in blocks(vectors):
                 index.add(block)
         return cls.of(design, index, keys, len(keys))
 
@@ -63,7 +63,7 @@ class Structure:
         """A copy with more vectors; this one stays as it is."""
         index = faiss.clone_index(self.faiss_index)
         with threads(1):
-            for block in _blocks(vectors):
+            for block in blocks(vectors):
                 index.add(block)
         return self.of(self.design, index, np.concatenate([self.keys, keys]), self.trained_size)
 
@@ -151,7 +151,7 @@ class Structure:
         return None
 
 
-def _blocks(vectors: Floats) -> Iterator[Floats]:
+def blocks(vectors: Floats) -> Iterator[Floats]:
     """The rows in blocks, contiguous, whatever they lie in."""
     for start in range(0, len(vectors), _BLOCK_ROWS):
         yield np.ascontiguousarray(vectors[start : start + _BLOCK_ROWS], np.float32)

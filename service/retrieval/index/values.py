@@ -32,7 +32,9 @@ class IndexWish:
     """What an index should be; the defaults leave the choice to measurement.
 
     `recall` is the least recall@10 against exact search that the audit accepts, `memory_bytes`
-    bounds what the finished index holds, and `parameters` fixes those of the kind by name.
+    bounds what the finished index holds, and `parameters` fixes those of the kind by name. On
+    `cuda`, and where FAISS finds a GPU on `auto`, the GPU compares all vectors, in float16, if they
+    take no more than `gpu_memory_bytes` there; otherwise `cuda` warns, and the CPU searches.
     Raises InvalidInput for values that no index can have.
     """
 
@@ -40,11 +42,17 @@ class IndexWish:
     recall: float = 0.95
     memory_bytes: int | None = None
     parameters: Mapping[str, int] = field(default_factory=dict)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpu_memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("auto", *KINDS):
             raise InvalidInput(
                 f"index.kind is {quote(self.kind)}; use auto, {', '.join(KINDS)}", "index.kind"
+            )
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise InvalidInput(
+                f"index.device is {quote(self.device)}; use auto, cpu, cuda", "index.device"
             )
         if not 0 < self.recall <= 1:
             raise InvalidInput(

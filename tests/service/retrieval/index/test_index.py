@@ -38,7 +38,9 @@ class AnyIndex(RuleBasedStateMachine):
     wish = IndexWish()
     tolerance = 1e-6
 
-    @initialize(keys=st.lists(st.integers(0, 60), max_size=60, unique=True), seed=st.integers(0, 1 << 30))
+    @initialize(
+        keys=st.lists(st.integers(0, 60), max_size=60, unique=True), seed=st.integers(0, 1 << 30)
+    )
     def build(self, keys: list[int], seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.stored = Stored(DIMENSION)
