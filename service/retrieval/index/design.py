@@ -49,8 +49,10 @@ class Effort:
         return self._further(min(16.0, 1 / share), most)
 
     def for_count(self, k: int, most: int) -> Effort:
-        """The effort for k hits, where it was measured for RECALL_AT: more for more."""
-        return self._further(math.sqrt(k / RECALL_AT), most) if k > RECALL_AT else self
+        """The effort for k hits: more where they are more than were measured, by their root."""
+        # An audit asks for one more, since a query that is in the index finds itself.
+        measured = RECALL_AT + 1
+        return self._further(math.sqrt(k / measured), most) if k > measured else self
 
     def _further(self, times: float, most: int) -> Effort:
         return Effort(max(self.reach, min(math.ceil(self.reach * times), most)), self.width)

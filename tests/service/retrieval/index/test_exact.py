@@ -9,7 +9,7 @@ from service.retrieval.index import exact
 from tests.service.retrieval.index.stored import unit_rows
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.data(), st.integers(1, 9), st.integers(0, 40), st.integers(1, 50), st.integers(1, 13))
 def test_the_nearest_are_those_of_a_full_sort(
     data: st.DataObject, queries_count: int, rows_count: int, k: int, block: int
