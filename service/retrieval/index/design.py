@@ -12,7 +12,7 @@ from service.retrieval.index.values import RECALL_AT, IndexWish
 
 Approximate = Literal["hnsw", "ivf"]
 
-_KEY_BYTES = 16  # a key and its place in their order
+_KEY_BYTES = 25  # a key, the same in order with its position, and whether it is alive
 _NUMBER_BYTES = 8  # FAISS's own number of a vector, in an inverted list
 
 

@@ -79,7 +79,7 @@ class Structure:
     @property
     def bytes(self) -> int:
         """Memory held, about."""
-        return int(len(self) * self.design.bytes_per_vector(self.dimension)) + self.keys.nbytes
+        return int(len(self) * self.design.bytes_per_vector(self.dimension))
 
     @property
     def most_reach(self) -> int:

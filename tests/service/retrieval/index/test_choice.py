@@ -91,7 +91,7 @@ def test_memory_decides_what_may_be_built() -> None:
     assert (only.kind, only.parameters["refine"]) == ("ivf", 1)
     (small,) = designs(10_000, 384, IndexWish(memory_bytes=1_000_000))
     assert (small.kind, small.parameters["refine"]) == ("ivf", 0)
-    with pytest.raises(InvalidInput, match="need about 720000"):
+    with pytest.raises(InvalidInput, match="need about 810000"):
         designs(10_000, 384, IndexWish(memory_bytes=1000))
     stored = _stored(100)
     with pytest.raises(InvalidInput, match="flat needs 12800"):
