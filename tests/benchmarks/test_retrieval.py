@@ -13,14 +13,15 @@ from benchmarks.retrieval import vectors
 from benchmarks.retrieval.ingest import ingest_rate
 from benchmarks.retrieval.report import table
 from models.bundle import Bundle
+from service.retrieval.index import Floats
 from tests.tiny_bundle import DIMENSION, WORDS
 from tests.tiny_training import write_table
 from training.corpora.rows import Row
 
 
-def _unit(count: int, dimension: int) -> vectors.Floats:
+def _unit(count: int, dimension: int) -> Floats:
     rows = np.random.default_rng(0).normal(size=(count, dimension))
-    unit: vectors.Floats = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    unit: Floats = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
 
