@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,3 +229,29 @@ def test_kernels_are_named_for_intel_alone() -> None:
     assert blas_core(intel.format("")) == "Haswell"
     assert blas_core("vendor_id\t: GenuineIntel\nflags\t\t: sse\n") is None
     assert blas_core(intel.format("").replace("GenuineIntel", "AuthenticAMD")) is None
+
+
+def test_writes_while_the_structure_grows_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = _stored(1100)
+    index = Index.build(*stored.arrays(), IndexWish("ivf", 0.5), stored.fetch)
+    new = np.arange(5000, 5060)
+    stored.put(new, unit_rows(np.random.default_rng(2), 60, DIMENSION))
+    index.add(new, stored.fetch(new))
+    known = Stored(DIMENSION, dict(stored.vectors))  # the store keeps all; only the index forgets
+    index._fetch = known.fetch
+    grown = Structure.grown
+    again = unit_rows(np.random.default_rng(3), 10, DIMENSION)
+
+    def grow(structure: Structure, *more: Any) -> Structure:  # noqa: ANN401
+        copy = grown(structure, *more)
+        index.remove(np.array([0, *new[:10]]))
+        index.add(new[10:20], again)
+        return copy
+
+    monkeypatch.setattr(Structure, "grown", grow)
+    index.absorb()
+    hits = index.search(again[:1], 1160)
+    found = hits.keys[hits.keys >= 0].tolist()
+    assert len(found) == len(set(found)) == len(index) == 1160 - 11
+    assert not {0, *new[:10].tolist()} & set(found)
+    assert hits.keys[0, 0] == new[10]
