@@ -16,6 +16,7 @@ at a time. The model's runtimes have their own pools, which this leaves alone.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,9 @@ def _kernels() -> Iterator[None]:
     finally:
         del os.environ[_CORE_VARIABLE]
 
+
+# Its five lines on which file it loaded are no news for an operator.
+logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
 with _kernels():
     import faiss
