@@ -118,6 +118,14 @@ class BundleRefused(PolygrainError):
     code = "bundle_refused"
 
 
+class RecallTooLow(InvalidInput):
+    """A built index finds less than was asked for; it is not published."""
+
+
+class IndexDamaged(PolygrainError):
+    """A file holds no whole index of ours; whoever opens it sets it aside and builds another."""
+
+
 class _TryLater(PolygrainError):
     """The same request is fine after `retry_after_s` seconds."""
 

@@ -1,0 +1,1 @@
+"""Vector search: our index beside hnswlib, usearch and bare FAISS, on embeddings of real text."""

@@ -1,0 +1,149 @@
+"""The indexes that are compared: each is built, and searched with more and more effort."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import hnswlib
+import numpy as np
+from usearch.index import Index as UsearchIndex
+
+from service.retrieval.index import Floats, Index, IndexWish, Keys
+from service.retrieval.index.design import Effort, lists_for
+from service.retrieval.index.engine import SHIPPED_THRESHOLD, faiss
+
+M = 16
+EF_CONSTRUCTION = 100
+_GRAPH = [Effort(round(10 * 2 ** (step / 2))) for step in range(16)]
+_LISTS = [Effort(round(2 ** (step / 2)), 8) for step in range(2, 20)]
+_ONE = [Effort(1)]
+
+
+# (queries, k, effort) -> the keys of the k nearest of each query, (queries, k)
+Search = Callable[[Floats, int, Effort], Keys]
+
+
+@dataclass(frozen=True, slots=True)
+class Searcher:
+    """A built index, the efforts that it may be searched with, rising, and what it holds."""
+
+    search: Search
+    efforts: Sequence[Effort]
+    what: str
+
+
+# vectors -> what is searched; under more than one name where the same index is searched in ways
+Build = Callable[[Floats], Mapping[str, Searcher]]
+
+
+def _ours(wish: IndexWish) -> Build:
+    def build(vectors: Floats) -> Mapping[str, Searcher]:
+        index = Index.build(np.arange(len(vectors)), vectors, wish, vectors.__getitem__)
+        report = index.report
+        numbers = ", ".join(f"{name} {value}" for name, value in report.parameters.items())
+        what = f"{report.kind} {numbers}; audited {report.recall:.3f}"
+        chosen = index.effort
+        if chosen is None:
+            only = Searcher(lambda queries, k, _: index.search(queries, k).keys, _ONE, what)
+            return {"ours, auto": only}
+        views = {effort: index.tried(effort) for effort in _around(chosen)}
+        search: Search = lambda queries, k, effort: views[effort].search(queries, k).keys  # noqa: E731
+        return {"ours, auto": Searcher(search, list(views), what)}
+
+    return build
+
+
+def _bare(name: str, spec: str, efforts: Sequence[Effort]) -> Build:
+    """FAISS by its own factory and parameters; the scores of codes are what it returns."""
+
+    def build(vectors: Floats) -> Mapping[str, Searcher]:
+        dimension = vectors.shape[1]
+        full = spec.format(lists=lists_for(len(vectors)), codes=dimension // 4)
+        index = faiss.index_factory(dimension, full, faiss.METRIC_INNER_PRODUCT)
+        faiss.omp_set_num_threads(1)
+        index.train(vectors[: 65_536 + 40 * lists_for(len(vectors))])
+        index.add(vectors)
+
+        def search(queries: Floats, k: int, effort: Effort) -> Keys:
+            found: Keys = index.search(queries, k, params=_parameters(full, effort))[1]
+            return found
+
+        def as_it_comes(queries: Floats, k: int, effort: Effort) -> Keys:
+            ours = faiss.cvar.distance_compute_blas_threshold
+            faiss.cvar.distance_compute_blas_threshold = SHIPPED_THRESHOLD
+            try:
+                return search(queries, k, effort)
+            finally:
+                faiss.cvar.distance_compute_blas_threshold = ours
+
+        return {
+            name: Searcher(search, efforts, full),
+            f"{name}, as it comes": Searcher(as_it_comes, efforts, full),
+        }
+
+    return build
+
+
+def _parameters(spec: str, effort: Effort) -> object:
+    if spec.startswith("HNSW"):
+        return faiss.SearchParametersHNSW(efSearch=effort.reach)
+    if spec == "Flat":
+        return None
+    base = faiss.SearchParametersIVF(nprobe=effort.reach)
+    if "Refine" not in spec:
+        return base
+    return faiss.IndexRefineSearchParameters(k_factor=float(effort.width), base_index_params=base)
+
+
+def _hnswlib(vectors: Floats) -> Mapping[str, Searcher]:
+    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    index.init_index(len(vectors), M=M, ef_construction=EF_CONSTRUCTION)
+    index.set_num_threads(1)
+    index.add_items(vectors, num_threads=1)
+
+    def search(queries: Floats, k: int, effort: Effort) -> Keys:
+        index.set_ef(max(effort.reach, k))
+        return np.asarray(index.knn_query(queries, k, num_threads=1)[0], np.int64)
+
+    return {
+        "hnswlib": Searcher(search, _GRAPH, f"M {M}, ef_construction {EF_CONSTRUCTION}, float32")
+    }
+
+
+def _usearch(vectors: Floats) -> Mapping[str, Searcher]:
+    index = UsearchIndex(
+        ndim=vectors.shape[1],
+        metric="ip",
+        dtype="f32",
+        connectivity=M,
+        expansion_add=EF_CONSTRUCTION,
+    )
+    index.add(np.arange(len(vectors)), vectors, threads=1)
+
+    def search(queries: Floats, k: int, effort: Effort) -> Keys:
+        index.expansion_search = max(effort.reach, k)  # type: ignore[misc]
+        found = index.search(queries, k, threads=1).keys
+        return np.asarray(found, np.int64).reshape(len(queries), k)
+
+    return {
+        "usearch": Searcher(search, _GRAPH, f"M {M}, ef_construction {EF_CONSTRUCTION}, float32")
+    }
+
+
+def _around(effort: Effort) -> list[Effort]:
+    """Efforts around what our index chose for itself."""
+    factors = [2 ** (step / 2) for step in range(-6, 9)]
+    reaches = sorted({max(1, math.ceil(effort.reach * factor)) for factor in factors})
+    return [replace(effort, reach=reach) for reach in reaches]
+
+
+SIDES: Mapping[str, Build] = {
+    "ours": _ours(IndexWish()),
+    "ivf": _bare("FAISS IVF-PQ refined", "IVF{lists},PQ{codes}x4fs,Refine(SQ8)", _LISTS),
+    "hnsw": _bare("FAISS HNSW SQ8", "HNSW32_SQ8", _GRAPH),
+    "flat": _bare("FAISS flat", "Flat", _ONE),
+    "hnswlib": _hnswlib,
+    "usearch": _usearch,
+}

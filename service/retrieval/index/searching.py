@@ -1,0 +1,170 @@
+"""From a structure's candidates to exact hits: re-ranked, enough of them, only those allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from service.retrieval.index import exact
+from service.retrieval.index.design import Effort
+from service.retrieval.index.gpu import Mirror
+from service.retrieval.index.structure import Bits, Structure
+from service.retrieval.index.values import Bools, Fetch, Floats, Keys
+
+# Up to so many allowed vectors are all compared: sooner than a search that skips most of what it
+# meets, and it misses none.
+COMPARED_ROWS = 10_000
+_FETCHED_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Main:
+    """A structure, how hard it is searched, and which of its vectors are not removed."""
+
+    structure: Structure
+    effort: Effort
+    alive: Bools  # (n,) by position
+    living: int
+    bits: Bits | None  # `alive` packed, None where all are
+    mirror: Mirror | None  # the same vectors on a GPU
+
+    @classmethod
+    def of(
+        cls,
+        structure: Structure,
+        effort: Effort,
+        alive: Bools | None = None,
+        mirror: Mirror | None = None,
+    ) -> Self:
+        """All alive, or those that `alive` tells."""
+        if alive is None:
+            alive = np.ones(len(structure), np.bool_)
+        living = int(np.count_nonzero(alive))
+        bits = None if living == len(alive) else np.packbits(alive, bitorder="little")
+        return cls(structure, effort, alive, living, bits, mirror)
+
+    def without(self, keys: Keys) -> Self:
+        """The same without `keys`, which need not be here."""
+        positions = self.structure.positions_of(keys)
+        if not self.alive[positions].any():
+            return self
+        alive = self.alive.copy()
+        alive[positions] = False
+        return self.of(self.structure, self.effort, alive, self.mirror)
+
+    def search(
+        self, queries: Floats, k: int, allowed: Keys | None, fetch: Fetch
+    ) -> tuple[Floats, Keys]:
+        """Cosines and keys of the k best of each query, among the keys `allowed` where given."""
+        if self.mirror is not None and allowed is None:
+            found = self._mirrored(self.mirror, queries, k, fetch)
+            if found is not None:
+                return found
+        bits, findable = self.bits, self.living
+        effort = self.effort.for_count(k, self.structure.most_reach)
+        if allowed is not None:
+            positions = self.structure.positions_of(allowed)
+            positions = positions[self.alive[positions]]
+            findable = len(positions)
+            if findable <= COMPARED_ROWS:
+                return self._compared(queries, positions, k, fetch)
+            among = np.zeros(len(self.alive), np.bool_)
+            among[positions] = True
+            bits = np.packbits(among, bitorder="little")
+            share = findable / len(self.alive)
+            effort = effort.for_share(share, self.structure.most_reach)
+        return self._found(queries, k, effort, bits, findable, fetch)
+
+    def _mirrored(
+        self, mirror: Mirror, queries: Floats, k: int, fetch: Fetch
+    ) -> tuple[Floats, Keys] | None:
+        """The k best that the GPU finds; None where it cannot tell for sure.
+
+        It knows no filters: as many more are asked for as may be removed or are newer than this.
+        """
+        size = len(self.alive)
+        found = mirror.search(queries, surplus(k) + size - self.living)
+        if found is None:
+            return None
+        positions = found[1]
+        here = (positions >= 0) & (positions < size)
+        here &= self.alive[np.where(here, positions, 0)]
+        if (here.sum(axis=1) < min(k, self.living)).any():
+            return None
+        return rescored(
+            queries, exact.at(self.structure.keys, np.where(here, positions, -1)), k, fetch
+        )
+
+    def _found(
+        self,
+        queries: Floats,
+        k: int,
+        effort: Effort,
+        bits: Bits | None,
+        findable: int,
+        fetch: Fetch,
+    ) -> tuple[Floats, Keys]:
+        """The k best, searched on with more effort where fewer candidates than there are came."""
+        _, positions = self.structure.candidates(queries, surplus(k), effort, bits)
+        short = np.flatnonzero((positions >= 0).sum(axis=1) < min(k, findable))
+        scores, keys = rescored(queries, exact.at(self.structure.keys, positions), k, fetch)
+        if len(short):
+            if effort.reach < self.structure.most_reach:
+                more = replace(effort, reach=min(8 * effort.reach, self.structure.most_reach))
+                again = self._found(queries[short], k, more, bits, findable, fetch)
+            else:
+                able = self.alive if bits is None else _unpacked(bits, len(self.alive))
+                again = self._compared(queries[short], np.flatnonzero(able), k, fetch)
+            scores[short], keys[short] = again
+        return scores, keys
+
+    def _compared(
+        self, queries: Floats, positions: Keys, k: int, fetch: Fetch
+    ) -> tuple[Floats, Keys]:
+        """The k best of `positions`, every one compared."""
+        keys = self.structure.keys
+        if not len(positions):
+            return exact.empty(len(queries), k)
+        if len(positions) > surplus(k):
+            found = self.structure.among(queries, positions, surplus(k))
+            if found is not None:
+                return rescored(queries, exact.at(keys, found[1]), k, fetch)
+        hits = exact.empty(len(queries), k)
+        for start in range(0, len(positions), _FETCHED_ROWS):
+            some = keys[positions[start : start + _FETCHED_ROWS]]
+            vectors = np.ascontiguousarray(fetch(some), np.float32)
+            there = ~np.isnan(vectors[:, 0])
+            scores, places = exact.nearest(queries, vectors[there], k, None)
+            hits = exact.merged(hits, (scores, exact.at(some[there], places)), k)
+        return hits
+
+
+def surplus(k: int) -> int:
+    """Candidates that are scored exactly for k hits: codes may misplace the last few."""
+    return k + max(6, k // 2)
+
+
+def rescored(queries: Floats, keys: Keys, k: int, fetch: Fetch) -> tuple[Floats, Keys]:
+    """The k best of each query's `keys` (queries, m) by the cosines of what `fetch` gives."""
+    wanted = keys >= 0
+    if wanted.all():
+        vectors = fetch(keys.ravel()).reshape(*keys.shape, queries.shape[1])
+        scores: Floats = np.matmul(vectors, queries[:, :, None])[:, :, 0]
+    else:
+        scores = np.full(keys.shape, -np.inf, np.float32)
+        if wanted.any():
+            owners = np.nonzero(wanted)[0]
+            scores[wanted] = np.einsum("md,md->m", fetch(keys[wanted]), queries[owners])
+    # What the store no longer has.
+    gone = np.isnan(scores)
+    if gone.any():
+        scores[gone] = -np.inf
+    scores, keys = exact.best(scores, keys, k)
+    return scores, np.where(np.isneginf(scores), -1, keys)
+
+
+def _unpacked(bits: Bits, count: int) -> Bools:
+    able: Bools = np.unpackbits(bits, count=count, bitorder="little").view(np.bool_)
+    return able
