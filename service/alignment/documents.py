@@ -13,7 +13,7 @@ are encoded (`Plan`), for the second and last alignment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ from service.alignment.scoring import Floats, Indices, Score, score_pairs, unit_
 
 # What these do to the F1 of gold documents is printed by `python -m benchmarks.alignment_quality`.
 # Cost of leaving a sentence out. A pair of unrelated texts costs about 0.5.
-SKIP_COST = 0.3
+SKIP_COST = 0.35
 # How much worse than the best way a merged pair's way may be for its blocks to be encoded.
 SLACK = 0.3
 
@@ -54,10 +54,6 @@ class Block:
 
     start: int
     end: int
-
-    def overlaps(self, other: Block) -> bool:
-        """Whether they have a sentence in common."""
-        return self.start < other.end and other.start < self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +165,13 @@ class Plan:
 class _Blocks:
     """Blocks with their vectors."""
 
-    def __init__(self, blocks: Sequence[Block], vectors: Floats, first: int) -> None:
+    def __init__(self, blocks: Sequence[Block], vectors: Floats) -> None:
         self.vectors = vectors
-        self._place = {block: place for place, block in enumerate(blocks, first)}
+        self._place = {block: place for place, block in enumerate(blocks)}
 
     @classmethod
     def singles(cls, vectors: Floats) -> _Blocks:
-        return cls([Block(index, index + 1) for index in range(len(vectors))], vectors, 0)
+        return cls([Block(index, index + 1) for index in range(len(vectors))], vectors)
 
     def places(self, blocks: Sequence[Block]) -> Indices:
         return np.array([self._place[block] for block in blocks], np.int64)
@@ -212,8 +208,8 @@ def _base(vectors: Floats, others: Floats) -> Floats:
 def _cost(cosines: Floats, bases: Floats, step: Step) -> Floats:
     """A pair's distance over what is usual, more of it for more sentences."""
     weight = np.float32(step[0] * step[1])
-    cost: Floats = weight * (1 - cosines) / np.maximum(bases, np.float32(1e-6))
-    return cost
+    cost = weight * (1 - cosines) / np.maximum(bases, np.float32(1e-6))
+    return cost.astype(np.float32, copy=False)
 
 
 def _summed_costs(
@@ -306,13 +302,13 @@ def _mean_cosine(
     k = min(k, near.shape[1])
     nearest = np.partition(near, near.shape[1] - k, axis=1)[:, near.shape[1] - k :]
     there = np.isfinite(nearest)
-    mean: Floats = np.where(there, nearest, 0).sum(axis=1) / there.sum(axis=1)
-    return np.clip(mean, np.float32(-1), np.float32(1))
+    mean = np.where(there, nearest, 0).sum(axis=1) / there.sum(axis=1)
+    return np.clip(mean, -1, 1).astype(np.float32, copy=False)
 
 
-def left_out(blocks: Mapping[int, Block] | Sequence[Block], sentences: int) -> list[int]:
-    """The sentences that are in none of `blocks`."""
+def left_out(blocks: Iterable[Block], sentences: int) -> tuple[int, ...]:
+    """The sentences, of so many, that are in none of `blocks`."""
     free = np.ones(sentences, bool)
-    for block in blocks.values() if isinstance(blocks, Mapping) else blocks:
+    for block in blocks:
         free[block.start : block.end] = False
-    return np.flatnonzero(free).tolist()
+    return tuple(np.flatnonzero(free).tolist())

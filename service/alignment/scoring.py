@@ -55,8 +55,7 @@ def unit_rows(vectors: Floats) -> Floats:
     """Each row over its length, float32; a row of zeros stays as it is."""
     rows = np.ascontiguousarray(vectors, np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = rows / np.where(lengths > 0, lengths, np.float32(1))
-    return unit
+    return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32, copy=False)
 
 
 def cosine_similarities(sources: Floats, targets: Floats) -> Floats:
