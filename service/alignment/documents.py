@@ -13,7 +13,7 @@ are encoded (`Plan`), for the second and last alignment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,9 @@ from service.alignment.scoring import Floats, Indices, Score, score_pairs, unit_
 # What these do to the F1 of gold documents is printed by `python -m benchmarks.alignment_quality`.
 # Cost of leaving a sentence out. A pair of unrelated texts costs about 0.5.
 SKIP_COST = 0.35
+# What a pair costs for its merging alone: so little that it only decides between ways that are as
+# good as each other, of which the one with more pairs is taken.
+MERGE_COST = np.float32(1e-3)
 # How much worse than the best way a merged pair's way may be for its blocks to be encoded.
 SLACK = 0.3
 
@@ -122,8 +125,8 @@ class Plan:
         two sentences that do not overlap the partner.
         """
         blocks = (
-            _Blocks(self.source_blocks, unit_rows(source_blocks), 0),
-            _Blocks(self.target_blocks, unit_rows(target_blocks), 0),
+            _Blocks(self.source_blocks, unit_rows(source_blocks)),
+            _Blocks(self.target_blocks, unit_rows(target_blocks)),
         )
         costs = {ONE_TO_ONE: self._one_to_one}
         if self.source_blocks:
@@ -208,8 +211,10 @@ def _base(vectors: Floats, others: Floats) -> Floats:
 def _cost(cosines: Floats, bases: Floats, step: Step) -> Floats:
     """A pair's distance over what is usual, more of it for more sentences."""
     weight = np.float32(step[0] * step[1])
-    cost = weight * (1 - cosines) / np.maximum(bases, np.float32(1e-6))
-    return cost.astype(np.float32, copy=False)
+    distances = np.maximum(1 - cosines, np.float32(0))
+    cost = weight * distances / np.maximum(bases, np.float32(1e-6)) + MERGE_COST * (weight - 1)
+    weighted: Floats = cost.astype(np.float32, copy=False)
+    return weighted
 
 
 def _summed_costs(
@@ -303,12 +308,5 @@ def _mean_cosine(
     nearest = np.partition(near, near.shape[1] - k, axis=1)[:, near.shape[1] - k :]
     there = np.isfinite(nearest)
     mean = np.where(there, nearest, 0).sum(axis=1) / there.sum(axis=1)
-    return np.clip(mean, -1, 1).astype(np.float32, copy=False)
-
-
-def left_out(blocks: Iterable[Block], sentences: int) -> tuple[int, ...]:
-    """The sentences, of so many, that are in none of `blocks`."""
-    free = np.ones(sentences, bool)
-    for block in blocks:
-        free[block.start : block.end] = False
-    return tuple(np.flatnonzero(free).tolist())
+    clipped: Floats = np.clip(mean, -1, 1).astype(np.float32, copy=False)
+    return clipped

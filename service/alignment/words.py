@@ -64,7 +64,7 @@ def link_words(
     Equal cosines go by index. Links below `threshold` are left out of what was found.
     """
     sides = unit_rows(sources), unit_rows(targets)
-    known = [np.flatnonzero(side.any(axis=1)) for side in sides]
+    known = [np.flatnonzero(np.abs(side).sum(axis=1)) for side in sides]
     if not all(map(len, known)):
         return []
     cosines = np.clip(sides[0][known[0]] @ sides[1][known[1]].T, -1, 1)
@@ -88,7 +88,7 @@ def _argmax(similarities: Floats) -> Indices:
 def _itermax(similarities: Floats) -> Indices:
     linked = _argmax(similarities)
     for _ in range(ITERMAX_ROUNDS - 1):
-        rows, columns = linked.any(axis=1)[:, None], linked.any(axis=0)[None, :]
+        rows, columns = linked.sum(axis=1)[:, None] > 0, linked.sum(axis=0)[None, :] > 0
         weight = np.where(rows | columns, np.float32(ITERMAX_ALPHA), np.float32(1))
         linked = linked | _argmax(similarities * np.where(rows & columns, np.float32(0), weight))
     return linked

@@ -62,4 +62,4 @@ class PreparedStates:
             start = self.prefix
             total[span.start : span.end] += states[row][start : start + span.end - span.start]
             count[span.start : span.end] += 1
-        return total / np.maximum(count, np.float32(1))
+        return (total / np.maximum(count, 1)).astype(np.float32, copy=False)
