@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from service.alignment import documents
 from service.alignment.band import Band, Bead, Step, cheapest, through
+from service.alignment.blocks import Block, Match
 from service.alignment.document_texts import Document, joined
-from service.alignment.documents import Block, Match, Plan
+from service.alignment.documents import Plan
 from service.alignment.matching import Method, align_texts
 from service.alignment.scoring import Score
 from service.errors import InvalidInput
