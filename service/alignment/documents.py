@@ -156,25 +156,31 @@ def _sums(vectors: Floats, size: int) -> Floats:
 
 def _base(vectors: Floats, others: Floats) -> Floats:
     """The mean cosine distance of each vector to `others`."""
-    base: Floats = 1 - (vectors @ others.T).mean(axis=1)
-    return base
+    return np.asarray(1 - (vectors @ others.T).mean(axis=1), np.float32)
 
 
 def _cost(cosines: Floats, bases: Floats, step: Step) -> Floats:
     """A pair's distance over what is usual, more of it for more sentences."""
     weight = step[0] * step[1]
     cost = weight * np.maximum(1 - cosines, 0) / np.maximum(bases, 1e-6)
-    return np.asarray(cost + MERGE_COST * (weight - 1), np.float32)
+    total: Floats = (cost + MERGE_COST * (weight - 1)).astype(np.float32)
+    return total
 
 
 def _summed_costs(
     band: Band, sources: Floats, targets: Floats, steps: Sequence[Step]
 ) -> dict[Step, Floats]:
     """The costs of `steps` in every cell, blocks taken for the sums of their sentences."""
-    longest = min(max(max(step) for step in steps), len(sources), len(targets))
-    ends = [{p: _sums(side, p) for p in range(1, longest + 1)} for side in (sources, targets)]
+    sizes = [
+        range(1, 1 + min(len(side), max(step[place] for step in steps)))
+        for place, side in enumerate((sources, targets))
+    ]
+    ends = [
+        {size: _sums(side, size) for size in own}
+        for side, own in zip((sources, targets), sizes, strict=True)
+    ]
     spread = [
-        np.concatenate([_spread(sums[p:], REFERENCES // longest) for p, sums in side.items()])
+        np.concatenate([_spread(sums[p:], REFERENCES // len(side)) for p, sums in side.items()])
         for side in ends
     ]
     bases = [
@@ -184,7 +190,7 @@ def _summed_costs(
     rows, columns = band.cells
     costs = {}
     for p, q in steps:
-        if max(p, q) > longest:
+        if p not in sizes[0] or q not in sizes[1]:
             continue
         cosines = cosines_in(band, ends[0][p], ends[1][q])
         cost = _cost(cosines, bases[0][p][rows] + bases[1][q][columns], (p, q))
@@ -194,7 +200,8 @@ def _summed_costs(
 
 
 def _spread(vectors: Floats, count: int) -> Floats:
-    return vectors[np.linspace(0, len(vectors) - 1, min(count, len(vectors))).astype(int)]
+    spread: Floats = vectors[np.linspace(0, len(vectors) - 1, min(count, len(vectors))).astype(int)]
+    return spread
 
 
 def _band_of(sources: Floats, targets: Floats) -> Band:

@@ -160,6 +160,13 @@ def test_documents_of_very_different_lengths() -> None:
         assert len(_aligned(*sides)) <= 1
 
 
+def test_one_sentence_may_stand_for_the_whole_other_document() -> None:
+    parts = np.random.default_rng(8).normal(size=(4, DIMENSION)).astype(np.float32)
+    whole = parts.sum(axis=0, keepdims=True)
+    assert _places(_aligned(whole, parts)) == [(0, 1, 0, 4)]
+    assert _places(_aligned(parts, whole)) == [(0, 4, 0, 1)]
+
+
 def test_margins_are_those_of_lists_of_sentences() -> None:
     rng = np.random.default_rng(6)
     sources = rng.normal(size=(12, DIMENSION)).astype(np.float32)
