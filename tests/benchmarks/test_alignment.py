@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from benchmarks import alignment, alignment_quality
 from benchmarks.alignment_quality import Counts, compare, disturb
 from models.bundle import Bundle
+from service.alignment.document_texts import Document
 from service.alignment.scoring import Score
 from service.encoding.encoder import Encoder
 
@@ -111,7 +112,7 @@ def test_gold_sets_are_measured(tiny_bundle: Bundle, tmp_path: Path) -> None:
 
 def test_alignment_is_that_of_the_service(encoder_of_tiny: Encoder) -> None:
     texts = ("the cat sat", "big red dog", "le chat!")
-    document = alignment_quality.Document(texts)
+    document = Document(texts)
     found = alignment_quality.align_documents(encoder_of_tiny, document, document)
     assert found == [((n,), (n,)) for n in range(3)]
 
