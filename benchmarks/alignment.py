@@ -158,9 +158,10 @@ def texts_command(texts: int, rounds: int, threads: int) -> None:
         f"{processor()}\n"
     )
     click.echo(
-        "| way | s, median | times ours | of all rounds | peak memory, MB | beside vectors |"
+        "| way | s, median | CPU s, median | times ours | of all rounds | peak memory, MB "
+        "| beside vectors |"
     )
-    click.echo("|---|---|---|---|---|---|")
+    click.echo("|---|---|---|---|---|---|---|")
     for way, done in runs.items():
         ratios = [
             run["cpu_s"] / base["cpu_s"] for run, base in zip(done, runs["ours"], strict=True)
