@@ -209,7 +209,7 @@ def texts(encoder: Encoder, data: Path) -> None:
     with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             sides = {row["lang_a"]: row["text_a"], row["lang_b"]: row["text_b"]}
-            english = sides.pop("eng")
+            english = sides.pop("en")
             (language,) = sides
             if language in _ISO:
                 pairs.setdefault(_ISO[language], []).append((sides[language], english))
