@@ -143,8 +143,9 @@ class Collections:
         for field in asked:
             if getattr(there, field) != getattr(settings, field):
                 raise Conflict(
-                    f"collection {name} is there with another {field}; delete it first, or, for "
-                    "its index, POST …/rebuild",
+                    f"collection {name} is there, and its {field} is "
+                    f"{quote(getattr(there, field))}; leave {field} out, delete the collection "
+                    "first, or change an index with POST …/rebuild",
                     field,
                 )
         return False

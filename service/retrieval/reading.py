@@ -10,8 +10,12 @@ import numpy as np
 from models.bundle import Granularity, Manifest
 from service.encoding.granularity import route
 from service.encoding.texts import Unit, check_text
-from service.errors import NotComparable
 from service.retrieval.values import OWN, Floats, Space
+
+
+def is_current(space: Space, manifest: Manifest) -> bool:
+    """Whether the bundle that is served made the vectors of a space."""
+    return (space.bundle, space.version) == (manifest.name, manifest.version)
 
 
 def space_of(manifest: Manifest, adapter: str) -> Space:
@@ -42,9 +46,8 @@ def read_queries(
     """How texts are read to be compared with what is in `spaces`.
 
     A query takes the adapter of its own granularity where that compares with a space's, and the
-    space's own adapter otherwise. Spaces of other bundles or versions, and the caller's own
-    vectors, get none. A granularity that the caller chose is kept: NotComparable where it does not
-    compare.
+    space's own adapter otherwise. A granularity that the caller chose is kept. Spaces that nothing
+    compares with get none: other bundles' and versions', and the caller's own vectors.
     """
     units: list[Unit] = []
     places: dict[tuple[str, str], int] = {}
@@ -53,20 +56,14 @@ def read_queries(
         _own_adapter(text, granularity, manifest, f"{param}[{i}]") for i, text in enumerate(texts)
     ]
     for number, space in spaces.items():
-        if (space.bundle, space.version) != (manifest.name, manifest.version):
+        if not is_current(space, manifest) or space.adapter is None:
             continue
-        assert space.adapter is not None
+        compares = [manifest.is_comparable(adapter, space.adapter) for adapter in own]
+        if granularity != "auto" and not all(compares):
+            continue
         rows[number] = []
-        for index, (text, adapter) in enumerate(zip(texts, own, strict=True)):
-            if not manifest.is_comparable(adapter, space.adapter):
-                if granularity != "auto":
-                    raise NotComparable(
-                        f"queries read as {granularity} take adapter {adapter}, which does not "
-                        f"compare with adapter {space.adapter} of the documents; leave granularity "
-                        "at auto",
-                        "granularity",
-                    )
-                adapter = space.adapter
+        for index, text in enumerate(texts):
+            adapter = own[index] if compares[index] else space.adapter
             if (text, adapter) not in places:
                 places[text, adapter] = len(units)
                 units.append(Unit(text, f"{param}[{index}]", adapter=adapter))
@@ -97,12 +94,11 @@ def read_vectors(
 def _compares(one: Space, other: Space, manifest: Manifest) -> bool:
     if one == other:
         return True
-    served = (manifest.name, manifest.version)
     if one.adapter is None or other.adapter is None:
         return False
-    return (
-        (one.bundle, one.version) == served == (other.bundle, other.version)
-    ) and manifest.is_comparable(one.adapter, other.adapter)
+    # What other bundles say of their adapters is not known here.
+    current = is_current(one, manifest) and is_current(other, manifest)
+    return current and manifest.is_comparable(one.adapter, other.adapter)
 
 
 def unit_rows(vectors: Floats) -> Floats:

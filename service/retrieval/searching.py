@@ -24,6 +24,9 @@ _LEAST_CANDIDATES = 100
 # And at no more candidates in one request, since each may cost a search of its own.
 MAX_CANDIDATES = 50_000
 
+# Results of one request.
+MAX_RESULTS = 100_000
+
 # Languages that results are balanced over at most: each is a search of its own.
 MAX_BALANCED = 64
 
@@ -38,6 +41,7 @@ _REMEMBERED = 200_000
 class Query:
     """What is asked of a collection, beside the vectors."""
 
+    queries: int  # how many there are
     top_k: int = 10
     condition: Condition = EVERYTHING
     score: Score = "cosine"
@@ -120,10 +124,11 @@ class Search:
         groups = self._groups(query)
         for group in groups:
             _check_comparable(group, vectors, self.indexes.spaces)
-        count = len(next(iter(vectors.values()), ()))
-        _check_cost(query, count * max(1, len(groups)))
+        _check_cost(query, query.queries * max(1, len(groups)))
         ranked = [
-            each for block in _blocks(count) for each in self._block(query, vectors, groups, block)
+            each
+            for block in _blocks(query.queries)
+            for each in self._block(query, vectors, groups, block)
         ]
         return self._found(query, ranked)
 
@@ -231,13 +236,20 @@ def _check_comparable(
 ) -> None:
     if others := [spaces[number] for number in group if number not in vectors]:
         raise NotComparable(
-            f"the search covers documents whose vectors are of {others[0]}, which the queries do "
-            "not compare with; narrow the search with a filter, or embed the documents anew with "
-            'POST …/rebuild {"embed": true}'
+            f"the search covers vectors of {others[0]}, which the queries do not compare with; "
+            "narrow it with filter, leave granularity at auto, name the adapter of vectors, or, "
+            "where the bundle has changed, embed the texts anew with POST …/rebuild "
+            '{"embed": true}'
         )
 
 
 def _check_cost(query: Query, searches: int) -> None:
+    if query.queries * query.top_k > MAX_RESULTS:
+        raise InvalidInput(
+            f"{query.queries} queries with top_k {query.top_k} are more than {MAX_RESULTS} "
+            "results; send fewer queries at a time, or a smaller top_k",
+            "top_k",
+        )
     if query.score == "csls" and searches * query.candidates > MAX_CANDIDATES:
         raise InvalidInput(
             f"csls would look at {searches * query.candidates} candidates, {query.candidates} for "
