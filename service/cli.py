@@ -17,6 +17,7 @@ import click
 
 from models.bundle import Bundle, BundleError
 from service.api.schemas import LongTextName, ScoreName, TextGranularity
+from service.collection_cli import collection_group
 from service.errors import PolygrainError
 from service.settings import (
     DeviceName,
@@ -326,6 +327,9 @@ def info(**given: object) -> None:
     wish = Wish.of(settings)
     choice = choose(wish, look(wish), manifest)
     click.echo(orjson.dumps(describe(manifest, choice, settings), option=orjson.OPT_INDENT_2))
+
+
+main.add_command(collection_group)
 
 
 @main.group(name="bundle")
