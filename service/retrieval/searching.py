@@ -102,6 +102,8 @@ class Search:
             return [
                 {space: np.concatenate(list(keys.values())) for space, keys in matching.items()}
             ]
+        if not matching:
+            return [{}]
         languages = sorted({language for keys in matching.values() for language in keys})
         if len(languages) > MAX_BALANCED:
             raise InvalidInput(
