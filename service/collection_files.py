@@ -82,7 +82,8 @@ def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     batch: list[Document] = []
     characters = 0
     for document in documents:
-        length = len(document.get("text") or "")
+        text = document.get("text")
+        length = len(text) if isinstance(text, str) else 0  # what is no text, the server refuses
         if batch and (len(batch) == _BATCH or characters + length > _BATCH_CHARACTERS):
             yield batch
             batch, characters = [], 0
