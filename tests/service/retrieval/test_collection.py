@@ -83,7 +83,7 @@ def test_a_search_sees_a_whole_upsert_or_none(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        seen = set()
+        seen: set[str | None] = set()
         for _ in range(5_000):
             if len(seen) >= 5:
                 break
