@@ -198,4 +198,4 @@ def _balanced(scores: dict[str, float], held: dict[str, Held]) -> dict[str, floa
 
 
 TestCollection = CollectionMachine.TestCase
-TestCollection.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
+TestCollection.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)

@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import ClientGone
 from service.retrieval.values import Cancel
-from service.retrieval.work import CollectionWork
+from service.retrieval.work import CollectionWork, Kind
 
 PATIENCE_S = 30
 
@@ -42,12 +42,13 @@ def test_work_that_nobody_waits_for_is_told_to_stop(tmp_path: Path) -> None:
 
 def test_searches_do_not_wait_for_writes_nor_either_for_slow_work(tmp_path: Path) -> None:
     gate = threading.Event()
+    others: tuple[Kind, ...] = ("write", "slow")
 
     async def run() -> None:
         work = CollectionWork(tmp_path, 1)
         held = [
             asyncio.create_task(work.run(kind, lambda _: gate.wait(PATIENCE_S)))
-            for kind in ("write", "slow", "slow")
+            for kind in others
             for _ in range(8)
         ]
         await asyncio.sleep(0)
