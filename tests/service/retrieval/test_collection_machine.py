@@ -165,12 +165,12 @@ class CollectionMachine(RuleBasedStateMachine):
             path.write_bytes(content)
         else:
             path.write_bytes(content[:place])
+        for each in self.folder.glob("*.damaged-*"):
+            each.unlink()
         self.open()
         # An index of a space without documents is not read before it gets some.
         number = int(path.name.split(".")[0].removeprefix("space-"))
         assert any(self.folder.glob("*.damaged-*")) == (number in self.collection.spaces())
-        for each in self.folder.glob("*.damaged-*"):
-            each.unlink()
 
     @invariant()
     def holds_the_model(self) -> None:
