@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -13,14 +14,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api import admin, align, embed, openai, ops, similarity, tei
-from service.api.documentation import Operation, documentation_routes
+from service.api import (
+    admin,
+    align,
+    collection_documents,
+    collection_search,
+    collections,
+    embed,
+    openai,
+    ops,
+    similarity,
+    tei,
+)
+from service.api.documentation import Operation, documentation_routes, operation_routes
 from service.api.requests import Service
 from service.api.responses import write_json
 from service.encoding.encoder import Encoder
 from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
 from service.metrics import Metrics
 from service.middleware import middleware_of
+from service.retrieval.work import CollectionWork
 from service.security.guard import Guard
 from service.settings import Settings
 from service.swapping import OpenWarm, Swapper, engine_of, opener
@@ -35,6 +48,9 @@ OPERATIONS = (
     *align.OPERATIONS,
     *openai.OPERATIONS,
     *tei.OPERATIONS,
+    *collections.OPERATIONS,
+    *collection_documents.OPERATIONS,
+    *collection_search.OPERATIONS,
     *ops.OPERATIONS,
     *admin.OPERATIONS,
 )
@@ -61,21 +77,27 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         swapper = Swapper(app.state, settings, open_warm or opener(settings))
         app.state.swapper, app.state.use_bundle = swapper, swapper.use
+        # Workers of one supervisor are one server: they share the collections.
+        owner = os.getppid() if settings.workers > 1 else os.getpid()
+        work = CollectionWork(settings.state_dir, owner)
         # Kept there alone, so that an encoder is freed once another has taken its place.
-        app.state.service = Service(settings, engine_of(settings, app.state.encoder))
+        app.state.service = Service(settings, engine_of(settings, app.state.encoder), work)
         metrics.watch_queue(swapper.queue_states, settings.batch_tokens)
         try:
             async with join(app.state, metrics_text) if join else nullcontext():
                 yield
         finally:
-            await swapper.close()
+            try:
+                await swapper.close()
+            finally:
+                await work.close()
 
     async def metrics_text() -> bytes:
         return await asyncio.to_thread(metrics.text)
 
     app = Starlette(
         routes=[
-            *(_opened(operation, settings).route() for operation in OPERATIONS),
+            *operation_routes([_opened(operation, settings) for operation in OPERATIONS]),
             *documentation_routes(OPERATIONS),
         ],
         middleware=middleware_of(settings, metrics.observe),

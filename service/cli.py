@@ -26,9 +26,10 @@ from service.api.align_schemas import (
     ScoreName,
 )
 from service.api.schemas import LongTextName, TextGranularity
+from service.collection_cli import collection_group
 from service.errors import PolygrainError
-from service.mine_cli import mine
 from service.keys_cli import keys_group
+from service.mine_cli import mine
 from service.security.guard import check_exposure
 from service.settings import (
     DeviceName,
@@ -140,6 +141,11 @@ def main() -> None:
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 @click.option("--workers", type=int, help="Processes behind the one port.  [default: 1]")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where collections are kept.  [default: ~/.local/share/polygrain]",
+)
 @_bundle_option
 @_model_options
 @_threads_option
@@ -422,6 +428,7 @@ def info(**given: object) -> None:
 
 
 main.add_command(mine)
+main.add_command(collection_group)
 
 
 @main.group(name="bundle")

@@ -79,11 +79,19 @@ class MethodNotAllowed(PolygrainError):
 
 
 class Conflict(PolygrainError):
-    """What was asked for cannot be done beside what is being done now."""
+    """What is asked for contradicts what is there, or what is being done now."""
 
     status = 409
     type = "invalid_request_error"
     code = "conflict"
+
+
+class NotComparable(PolygrainError):
+    """Vectors of different makers would be compared, whose cosines mean nothing."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "not_comparable"
 
 
 class TooLarge(PolygrainError):
@@ -175,6 +183,22 @@ class NotReady(PolygrainError):
     status = 503
     type = "unavailable_error"
     code = "not_ready"
+
+
+class StorageUnavailable(PolygrainError):
+    """The state folder cannot be read or written now; nothing that was acknowledged is lost."""
+
+    status = 503
+    type = "storage_error"
+    code = "storage_unavailable"
+
+
+class StorageFull(PolygrainError):
+    """The disk has no room for the write, of which nothing was kept."""
+
+    status = 507
+    type = "storage_error"
+    code = "storage_full"
 
 
 def quote(value: object) -> str:

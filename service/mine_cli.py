@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from service.api.schemas import ScoreName
+from service.api.align_schemas import ScoreName
 from service.settings import Settings, read_settings
 
 if TYPE_CHECKING:

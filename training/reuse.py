@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from training import adapters
@@ -56,9 +57,8 @@ def reuse(held: Run, recipe: Recipe, backbone_sha256: str, folder: Path, file: s
         source = folder / name / file
         if held.finished(name, file) or not source.exists():
             continue
-        weights = adapters.load(source)
         (held.folder / name).mkdir(exist_ok=True)
-        replace(held.folder / name / file, lambda path, own=weights: adapters.save(path, own))
+        replace(held.folder / name / file, partial(adapters.save, values=adapters.load(source)))
         origin = {key: record[key] for key in ("unpacked_from", "corpus_sha256") if key in record}
         held.record({f"reused.{name}": origin, f"pairs.{name}": record[f"pairs.{name}"]})
         taken.append(name)

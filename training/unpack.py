@@ -224,7 +224,8 @@ def _student(graph: Graph, recipe: BackboneRecipe) -> StudentModel:
     )
     model: StudentModel = StudentModel(config)
     model.load_state_dict({name: graph.parameter(name) for name in model.state_dict()})
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _adapter(graph: Graph, model: nn.Module, name: str, stack: str, row: int) -> dict[str, Tensor]:

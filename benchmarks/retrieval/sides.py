@@ -123,7 +123,7 @@ def _usearch(vectors: Floats) -> Mapping[str, Searcher]:
     index.add(np.arange(len(vectors)), vectors, threads=1)
 
     def search(queries: Floats, k: int, effort: Effort) -> Keys:
-        index.expansion_search = max(effort.reach, k)  # type: ignore[misc]
+        index.expansion_search = max(effort.reach, k)
         found = index.search(queries, k, threads=1).keys
         return np.asarray(found, np.int64).reshape(len(queries), k)
 

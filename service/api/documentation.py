@@ -8,6 +8,7 @@ the service nor its requests pay for it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,11 +32,14 @@ _TITLE = "Polygrain"
 _ASSETS = "/docs/assets"
 
 
+_PATH_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A path with its handler, and what the documentation tells of it beside the docstring."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     handler: Handler
     tag: str
@@ -48,17 +52,39 @@ class Operation:
     # What a key must be allowed to do; None: `read` for GET and `write` for all else, so that an
     # operation whose author forgot it is closed rather than open.
     scope: ScopeOrOpen | None = None
+    # Parameters of the query, by name, with what they do.
+    query: tuple[tuple[str, str], ...] = ()
 
     @property
     def needs(self) -> ScopeOrOpen:
         """The scope that a caller needs, or `open` for none."""
         return self.scope or ("read" if self.method == "GET" else "write")
 
-    def route(self) -> Route:
-        """The route that serves it to callers who may have it."""
-        return Route(
-            self.path, admitted(self.handler, self.path, self.needs), methods=[self.method]
+
+def operation_routes(operations: Sequence[Operation]) -> list[BaseRoute]:
+    """The routes that serve them to callers who may have it: one for each path, whatever its
+    methods."""
+    handlers: dict[str, dict[str, Handler]] = {}
+    for operation in operations:
+        handlers.setdefault(operation.path, {})[operation.method] = admitted(
+            operation.handler, operation.path, operation.needs
         )
+    return [
+        Route(path, _dispatcher(by_method), methods=list(by_method))
+        for path, by_method in handlers.items()
+    ]
+
+
+def _dispatcher(by_method: dict[str, Handler]) -> Handler:
+    if len(by_method) == 1:
+        return next(iter(by_method.values()))
+
+    async def dispatch(request: Request) -> Response:
+        # Starlette answers HEAD wherever there is a GET.
+        method = "GET" if request.method == "HEAD" else request.method
+        return await by_method[method](request)
+
+    return dispatch
 
 
 def documentation_routes(operations: Sequence[Operation]) -> list[BaseRoute]:
@@ -134,10 +160,21 @@ def _described(operation: Operation) -> dict[str, Any]:
         }
     errors = {status: {"model": ErrorBody} for status in operation.errors}
     described: dict[str, Any] = {"responses": {200: success, **errors}}
+    parameters: list[JsonValue] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PATH_PARAMETER.findall(operation.path)
+    ]
+    parameters += [
+        {"name": name, "in": "query", "description": does, "schema": {"type": "string"}}
+        for name, does in operation.query
+    ]
+    extra: dict[str, JsonValue] = {"parameters": parameters} if parameters else {}
     if operation.request is not None:
         schema = _schema(operation.request)
-        schema.pop("$defs", None)
+        schema.pop("$defs", None)  # they stand with the document's own
         content: dict[str, JsonValue] = {"schema": schema}
-        body = {"required": True, "content": {"application/json": content}}
-        described["openapi_extra"] = {"requestBody": body}
+        body: JsonValue = {"required": True, "content": {"application/json": content}}
+        extra["requestBody"] = body
+    if extra:
+        described["openapi_extra"] = extra
     return described

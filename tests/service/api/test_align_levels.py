@@ -200,7 +200,7 @@ class _Halving(Calibration):
 
     @classmethod
     def of(cls, manifest: Manifest) -> Calibration:
-        return cls()
+        return cls(table=None)
 
     def probabilities(
         self,
@@ -208,7 +208,7 @@ class _Halving(Calibration):
         *,
         score: Score,
         granularity: Granularity,
-        languages: tuple[str, str] | None,
+        languages: tuple[str, str] | None = None,
     ) -> Floats | None:
         if granularity is not Granularity.SENTENCE or languages != ("en", "de"):
             return None
@@ -230,7 +230,7 @@ def test_probabilities_are_those_of_the_calibration(
 
 def test_a_least_probability_keeps_the_pairs_that_reach_it() -> None:
     wanted = Wanted.of("text", min_probability=0.3, languages=("en", "de"))
-    judge = aligned.Judge(_Halving(), wanted, "tiny")
+    judge = aligned.Judge(_Halving(table=None), wanted, "tiny")
     sentence = [Granularity.SENTENCE]
     (low,), (high,) = judge.probabilities([0.5], sentence), judge.probabilities([0.7], sentence)
     assert not judge.passes(0.5, low)
