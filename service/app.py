@@ -83,6 +83,7 @@ def create_app(
         # Kept there alone, so that an encoder is freed once another has taken its place.
         app.state.service = Service(settings, engine_of(settings, app.state.encoder), work)
         metrics.watch_queue(swapper.queue_states, settings.batch_tokens)
+        metrics.watch_recall(work.collections.recalls)
         try:
             async with join(app.state, metrics_text) if join else nullcontext():
                 yield

@@ -142,13 +142,8 @@ def _read_jsonl(source: Source, read: Callable[[int], None]) -> Iterator[Documen
 
 
 def _read_parquet(source: Source, read: Callable[[int], None]) -> Iterator[Document]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise click.ClickException(
-            "Parquet needs pyarrow: pip install 'polygrain[parquet]', or convert the file to TSV "
-            "or JSON lines"
-        ) from None
+    from pyarrow import parquet  # here, since it loads slowly and few files are of it
+
     try:
         table = parquet.ParquetFile(source.file)
         number = 0

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -44,16 +44,6 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._requests = _Requests()
         self.registry.register(self._requests)
-        # For those who run jobs and keep collections to set.
-        self.jobs = Gauge(
-            "polygrain_jobs", "Jobs in each state.", ("state",), registry=self.registry
-        )
-        self.index_recall = Gauge(
-            "polygrain_index_recall",
-            "Share of the exact neighbours that a collection's index finds, when last measured.",
-            ("collection",),
-            registry=self.registry,
-        )
 
     def observe(self, work: Work, method: str, status: int, seconds: float) -> None:
         """Count a request that ended; an `Observer` of the request log, on the event loop."""
@@ -63,6 +53,15 @@ class Metrics:
     def watch_queue(self, states: Callable[[], Sequence[QueueState]], batch_tokens: int) -> None:
         """Tell of the queues whose states `states` gives, the one of now first, then older ones."""
         self.registry.register(_Queue(states, batch_tokens))
+
+    def watch_jobs(self, counts: Callable[[], Mapping[str, float]]) -> None:
+        """Tell how many jobs there are in each state, as `counts` has it when asked."""
+        self.registry.register(_Labelled("polygrain_jobs", "Jobs in each state.", "state", counts))
+
+    def watch_recall(self, recalls: Callable[[], Mapping[str, float]]) -> None:
+        """Tell what each collection's audit found, as `recalls` has it when asked."""
+        about = "Share of the exact neighbours that a collection's index finds, when last measured."
+        self.registry.register(_Labelled("polygrain_index_recall", about, "collection", recalls))
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -114,6 +113,26 @@ class _Requests(Collector):
             upto = zip(bounds, accumulate(buckets), strict=True)
             took.add_metric((path,), list(upto), self._seconds[path])
         yield took
+
+
+class _Labelled(Collector):
+    """A gauge whose values are known elsewhere, by the value of its one label."""
+
+    def __init__(
+        self, name: str, about: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._name, self._about, self._label, self._values = name, about, label, values
+
+    def describe(self) -> Iterable[Metric]:
+        """The name, so that no other may take it."""
+        return [GaugeMetricFamily(self._name, self._about, labels=(self._label,))]
+
+    def collect(self) -> Iterator[Metric]:
+        """The values of now."""
+        family = GaugeMetricFamily(self._name, self._about, labels=(self._label,))
+        for label, value in self._values().items():
+            family.add_metric((label,), value)
+        yield family
 
 
 class _Queue(Collector):

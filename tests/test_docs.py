@@ -31,7 +31,6 @@ def named_in_table(heading: str) -> list[str]:
     [
         ("Base, for serving:", None),
         ("Extras `cpu` and `gpu`", ("cpu", "gpu")),
-        ("Extra `parquet`:", ("parquet",)),
         ("Extra `training`:", ("training",)),
         ("Extra `otel`:", ("otel",)),
         ("Extra `dev`:", ("dev",)),

@@ -208,6 +208,10 @@ class Collection:
             ],
         )
 
+    def recalls(self) -> list[float]:
+        """What the audit of each index found, when it was built."""
+        return self._indexes.recalls()
+
     def _bytes(self) -> int:
         total = 0
         with storage_errors(self.folder):

@@ -179,6 +179,13 @@ class Collections:
                 opened[1].abandon()
             shutil.rmtree(gone)
 
+    def recalls(self) -> dict[str, float]:
+        """The recall that the audits of each open collection found, of its worst index."""
+        with self._guard:
+            opened = dict(self._opened)
+        found = {name: collection.recalls() for name, (_, collection) in sorted(opened.items())}
+        return {name: min(recalls) for name, recalls in found.items() if recalls}
+
     def close(self) -> None:
         """Save what is open, and give the folder back."""
         with self._guard:

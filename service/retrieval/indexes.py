@@ -70,6 +70,10 @@ class Indexes:
         """The index of a space."""
         return self._kept[space].index
 
+    def recalls(self) -> list[float]:
+        """What the audit of each index found, when it was built."""
+        return [kept.index.report.recall for kept in list(self._kept.values())]
+
     def catch_up(self, view: View) -> None:
         """Take over what the store has and the indexes do not, up to the moment of `view`."""
         sequence = view.sequence

@@ -99,10 +99,10 @@ def test_series_stay_few_whatever_clients_send() -> None:
     assert names.count("polygrain_requests_total") == 1
 
 
-def test_jobs_and_recall_are_there_to_be_set() -> None:
+def test_jobs_and_recall_are_told_as_they_are_when_asked() -> None:
     metrics = Metrics()
-    metrics.jobs.labels("running").set(2)
-    metrics.index_recall.labels("news").set(0.98)
+    metrics.watch_jobs(lambda: {"running": 2})
+    metrics.watch_recall(lambda: {"news": 0.98})
     samples = _read(metrics.text())
     assert _value(samples, "polygrain_jobs", state="running") == 2
     assert _value(samples, "polygrain_index_recall", collection="news") == 0.98
@@ -114,7 +114,7 @@ def test_workers_are_told_apart_and_families_stand_once() -> None:
         metrics = Metrics()
         for _ in range(requests):
             metrics.observe(Work(route='/a"b'), "GET", 200, 0.1)
-        metrics.jobs.labels('odd } "state"').set(requests)
+        metrics.watch_jobs({'odd } "state"': requests}.copy)
         texts[number] = metrics.text()
     samples = _read(merged(texts))
     labels = {"path": '/a"b', "method": "GET", "status": "200"}

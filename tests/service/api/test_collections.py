@@ -526,3 +526,13 @@ def test_the_documents_table_of_search_is_that_of_its_fields() -> None:
 def test_the_weights_tell_adapters_apart() -> None:
     """Else the tests above would pass whatever adapter reads a text."""
     assert np.abs(WEIGHTS["up"][2] - WEIGHTS["up"][0]).max() > 0.1
+
+
+def test_metrics_tell_what_the_audit_of_each_collection_found(client: TestClient) -> None:
+    api = Api(client)
+    api.write({"id": "a", "text": SENTENCES[0]})
+    api.ok("POST", "/search", {"queries": [SENTENCES[0]]})
+    name = api.path.rpartition("/")[2]
+    assert f'polygrain_index_recall{{collection="{name}"}} 1.0' in client.get("/metrics").text
+    api.ok("DELETE", "")
+    assert name not in client.get("/metrics").text
