@@ -114,13 +114,29 @@ def adapters_command(
 @click.option("--card", type=_EXISTING_FILE, required=True, help="template of the model card")
 @click.option("--corpus", type=_EXISTING, required=True, help="texts of the parity check")
 @click.option("--scores", type=_EXISTING_FILE, help="what `evaluate --out` wrote, for the manifest")
+@click.option(
+    "--dimensions", help="to which vectors may be cut, like 64,128,256; measure each before"
+)
 def export_command(
-    run: Path, out: Path, name: str, version: str, card: Path, corpus: Path, scores: Path | None
+    run: Path,
+    out: Path,
+    name: str,
+    version: str,
+    card: Path,
+    corpus: Path,
+    scores: Path | None,
+    dimensions: str | None,
 ) -> None:
     """Write a run as a bundle: one ONNX graph with all adapters, checked against torch."""
     from training.export import Identity, export, parity_sample
 
-    identity = Identity(name, version, card, scores)
+    try:
+        cut = tuple(sorted({int(each) for each in (dimensions or "").split(",") if each}))
+    except ValueError:
+        raise TrainingError(
+            f"--dimensions is {dimensions!r}; give numbers with commas between, like 64,128,256"
+        ) from None
+    identity = Identity(name, version, card, scores, cut)
     click.echo(f"parity: {export(run, out, identity, parity_sample(run, corpus)):.1e}", err=True)
     click.echo(f"wrote {out}", err=True)
 
@@ -135,6 +151,7 @@ def export_command(
 )
 @click.option("--adapters", help="of: none, the adapters' names, routed [default: all]")
 @click.option("--languages", help="codes, `core` (the 30) or `all` [default: core]")
+@click.option("--dimensions", type=click.IntRange(min=1), help="of each vector [default: all]")
 @click.option("--out", type=_NEW_FILE, help="write every figure as JSON")
 @click.option("--report", type=_NEW_FILE, help="write one HTML page with plots")
 @click.option("--compare", type=_EXISTING_FILE, help="another --out, to compare in the report")
@@ -148,6 +165,7 @@ def evaluate_command(
     tasks: str | None,
     adapters: str | None,
     languages: str | None,
+    dimensions: int | None,
     out: Path | None,
     report: Path | None,
     compare: Path | None,
@@ -158,7 +176,7 @@ def evaluate_command(
     run(
         Source(bundle, url, scores),
         evaluation,
-        Choice(tasks, adapters, languages),
+        Choice(tasks, adapters, languages, dimensions),
         Outputs(out, report, compare),
         threads,
         say=click.echo,

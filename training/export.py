@@ -52,6 +52,8 @@ class Identity:
     card_template: Path
     # What `polygrain-train evaluate --out` wrote; None for a bundle that is not measured yet.
     scores: Path | None = None
+    # Numbers of dimensions, rising, to which its vectors may be cut: the first of each.
+    dimensions: tuple[int, ...] = ()
 
 
 class StackedEncoder(nn.Module):
@@ -269,6 +271,7 @@ def _manifest(
         "name": identity.name,
         "version": identity.version,
         "dimension": backbone.dimension,
+        "dimensions": _dimensions(identity, backbone.dimension),
         "vocabulary_size": backbone.tokenizer.get_vocab_size(),
         "languages": ("en", *recipe.languages),
         "pooling": Pooling.MEAN,
@@ -292,6 +295,17 @@ def _manifest(
         "calibration": None,
         "provenance": provenance,
     }
+
+
+def _dimensions(identity: Identity, whole: int) -> tuple[int, ...] | None:
+    if not identity.dimensions:
+        return None
+    if not 0 < identity.dimensions[0] <= identity.dimensions[-1] < whole:
+        raise TrainingError(
+            f"dimensions: {', '.join(map(str, identity.dimensions))} are not all below the "
+            f"{whole} that vectors have"
+        )
+    return (*identity.dimensions, whole)
 
 
 def _scores(identity: Identity) -> dict[str, Any]:

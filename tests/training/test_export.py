@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,17 @@ def test_adapters_are_comparable_where_the_scores_say_so(
     )
     export.export(run, tmp_path / "b", told, parity_sample(run, corpus_folder))
     assert Bundle.open(tmp_path / "b").manifest.comparable == (("phrase", "paragraph"),)
+
+
+def test_the_bundle_says_to_which_dimensions_vectors_may_be_cut(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    sample = parity_sample(run, corpus_folder)
+    cut = replace(identity, dimensions=(8, 16))
+    export.export(run, tmp_path / "b", cut, sample)
+    assert Bundle.open(tmp_path / "b").manifest.dimensions == (8, 16, 32)
+    with pytest.raises(TrainingError, match="not all below the 32"):
+        export.export(run, tmp_path / "c", replace(identity, dimensions=(8, 32)), sample)
 
 
 def test_swapped_adapters_fail_the_export_and_write_nothing(

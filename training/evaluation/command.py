@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from training.errors import TrainingError
+from training.evaluation.cut import Cut
 from training.evaluation.embedder import Embedder
+from training.evaluation.encoder import Encoder
 from training.evaluation.languages import Languages
 from training.evaluation.reading import PLAIN
 from training.evaluation.report.page import write_report
@@ -36,6 +39,8 @@ class Choice:
     tasks: str | None
     adapters: str | None
     languages: str | None
+    # Of every vector, the first so many; None: all.
+    dimensions: int | None = None
 
     def selection(self) -> Selection:
         """Raises TrainingError where there is no task of a name."""
@@ -84,13 +89,13 @@ def run(
         if folder is not None or outputs.scores is not None or choice != Choice(None, None, None):
             raise TrainingError(
                 "--scores reads what was measured before; leave --evaluation, --out, --tasks, "
-                "--adapters and --languages out"
+                "--adapters, --languages and --dimensions out"
             )
         scores = read_scores(source.scores)
     elif folder is None:
         raise TrainingError("give --evaluation FOLDER, where the test sets are")
     else:
-        scores = _measure(source, folder, choice.selection(), threads)
+        scores = _measure(source, folder, choice, threads)
     for name, reason in scores.skipped.items():
         note(f"skipped {name}: {reason}")
     shown = [as_markdown(scores.by_language()), further_figures(scores), *routing_gains(scores)]
@@ -110,8 +115,15 @@ def _names(option: str, value: str) -> Sequence[str]:
     return names
 
 
-def _measure(source: Source, folder: Path, selection: Selection, threads: int | None) -> Scores:
+def _measure(source: Source, folder: Path, choice: Choice, threads: int | None) -> Scores:
+    selection = choice.selection()
+    read_from: Literal["bundle", "service"] = "bundle" if source.bundle else "service"
+    encoder: Encoder
     if source.bundle is None:
-        return evaluate(ServiceEncoder.open(source.url or ""), folder, selection, "service")
-    plain = selection.systems is None or PLAIN in selection.systems
-    return evaluate(Embedder.open(source.bundle, threads, plain), folder, selection, "bundle")
+        encoder = ServiceEncoder.open(source.url or "")
+    else:
+        plain = selection.systems is None or PLAIN in selection.systems
+        encoder = Embedder.open(source.bundle, threads, plain)
+    if choice.dimensions is not None:
+        encoder = Cut(encoder, choice.dimensions)
+    return evaluate(encoder, folder, selection, read_from)

@@ -15,6 +15,7 @@ from tests.tiny_bundle import (
     tiny_tokenizer,
 )
 from training.errors import TrainingError
+from training.evaluation.cut import Cut
 from training.evaluation.embedder import Embedder
 
 TEXTS = ["the cat sat", "katze", "le chat on the mat", "big red dog", "katze"]
@@ -88,3 +89,17 @@ def test_the_plain_backbone_must_be_asked_for(embedder: Embedder, tiny_bundle: B
     # The toy's weights are not named as `export` names them.
     with pytest.raises(TrainingError, match="--adapters, without none"):
         Embedder.open(tiny_bundle.path, threads=1)
+
+
+def test_cut_vectors_are_the_first_dimensions_of_unit_length(tiny_bundle: Bundle) -> None:
+    whole = Embedder.open(tiny_bundle.path, threads=1, plain=False)
+    cut = Cut(whole, 3)
+    texts = ["the cat sat", "le chat"]
+    expected = whole.embed(texts, "phrase")[:, :3]
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(cut.embed(texts, "phrase"), expected, rtol=1e-6)
+    assert cut.model.dimension == 3
+    (words,) = cut.embed_words([["the", "cat"]], "phrase")
+    np.testing.assert_array_equal(words, whole.embed_words([["the", "cat"]], "phrase")[0][:, :3])
+    with pytest.raises(TrainingError, match=f"give 1 to {DIMENSION}"):
+        Cut(whole, DIMENSION + 1)
