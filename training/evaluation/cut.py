@@ -1,4 +1,4 @@
-"""An encoder whose vectors are cut to their first dimensions, as callers may ask the service for."""
+"""An encoder whose vectors are cut to their first dimensions, as a caller may ask for."""
 
 from __future__ import annotations
 
