@@ -15,6 +15,7 @@ from service.api import align, embed, ops, similarity
 from service.api.documentation import documentation_routes
 from service.api.requests import Service
 from service.api.responses import write_json
+from service.api.web import web_routes
 from service.encoding.encoder import Encoder, Engine
 from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
 from service.settings import Settings
@@ -49,7 +50,7 @@ def create_app(settings: Settings, encoder: Encoder) -> Starlette:
 
     operations = [operation.route() for operation in OPERATIONS]
     app = Starlette(
-        routes=[*operations, *documentation_routes(OPERATIONS)],
+        routes=[*operations, *documentation_routes(OPERATIONS), *web_routes()],
         middleware=[Middleware(RequestLog)],
         exception_handlers=dict.fromkeys((PolygrainError, HTTPException, Exception), _answer),
         lifespan=lifespan,

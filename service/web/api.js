@@ -1,0 +1,66 @@
+// The service's HTTP API. Whatever goes wrong is an ApiError with the service's own message.
+
+const KEY = "polygrain-key";
+
+export class ApiError extends Error {
+  constructor(status, { code = null, message, param = null }, title = null) {
+    super(message);
+    Object.assign(this, { status, code, param, title });
+  }
+}
+
+let onKeyWanted = () => {};
+export const whenKeyWanted = (ask) => { onKeyWanted = ask; };
+export const useKey = (key) => sessionStorage.setItem(KEY, key);
+
+function headersFor(extra = {}) {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { ...extra, Authorization: `Bearer ${key}` } : extra;
+}
+
+// The response of a request that succeeded; raises ApiError for all else.
+export async function send(method, path, { body, headers, signal } = {}) {
+  let response;
+  try {
+    response = await fetch(path, { method, body, signal, headers: headersFor(headers) });
+  } catch (fault) {
+    if (fault.name === "AbortError") throw fault;
+    throw new ApiError(0, { message: "No answer came. Check that the service still runs, then try again." },
+      "The service cannot be reached");
+  }
+  if (response.ok) return response;
+  if (response.status === 401) onKeyWanted();
+  let error;
+  try {
+    ({ error } = await response.json());
+  } catch {
+    error = { message: `${method} ${path} was answered with status ${response.status}.` };
+  }
+  throw new ApiError(response.status, error);
+}
+
+// JSON in, JSON out.
+export async function call(method, path, value, options = {}) {
+  const json = value === undefined ? {} : {
+    body: JSON.stringify(value), headers: { "Content-Type": "application/json" },
+  };
+  const response = await send(method, path, { ...json, ...options });
+  return response.status === 204 ? null : response.json();
+}
+
+let known = null;
+
+// Whether the service has an endpoint, from its own description.
+export async function offers(method, path) {
+  known ??= call("GET", "/openapi.json").catch((error) => { known = null; throw error; });
+  const document = await known;
+  return Boolean(document.paths[path]?.[method.toLowerCase()]);
+}
+
+// What a field of an endpoint's request may be, from its own description; [] where it tells none.
+export async function allowedValues(method, path, field) {
+  if (!(await offers(method, path))) return [];
+  const operation = (await known).paths[path][method.toLowerCase()];
+  const schema = operation.requestBody?.content["application/json"].schema.properties?.[field];
+  return schema?.enum ?? (schema?.const === undefined ? [] : [schema.const]);
+}
