@@ -60,4 +60,6 @@ def test_a_decision_is_numbered_has_its_three_parts_and_fits_a_page(file: Path) 
     text = file.read_text(encoding="utf-8")
     assert text.startswith(f"# {int(file.name[:4])}. ")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
-    assert len(text.split()) <= 700
+    # Of prose: the tables of dependencies grow with the code.
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+    assert len(prose.split()) <= 700

@@ -29,9 +29,19 @@ async function open(name) {
   }
   byId(`tab-${name}`).scrollIntoView({ block: "nearest", inline: "nearest" });
   document.title = `${byId(`tab-${name}`).textContent} · Polygrain`;
-  if (!opened.has(name)) opened.set(name, TABS[name]().then((module) => module.start()));
+  if (!opened.has(name)) opened.set(name, begun(name));
   const panel = await opened.get(name);
   if (wanted() === name) await panel?.open?.();
+}
+
+async function begun(name) {
+  const panel = byId(`panel-${name}`);
+  panel.setAttribute("aria-busy", "true");
+  try {
+    return await (await TABS[name]()).start();
+  } finally {
+    panel.removeAttribute("aria-busy");
+  }
 }
 
 function go(name) {

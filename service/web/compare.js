@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { busy, byId, empty, errorBox, examples, h, plural, show } from "./dom.js";
 import { COMPARE } from "./examples.js";
 import { closest, heatMap, legend, showPair } from "./heat.js";
-import { languageByScript, written, short } from "./languages.js";
+import { followLanguage, short, written } from "./languages.js";
 
 const list = () => byId("compare-texts");
 const fields = () => [...list().querySelectorAll("textarea")];
@@ -38,8 +38,7 @@ function grow(field) {
 }
 
 function mark(field) {
-  const language = languageByScript(field.value);
-  if (language) field.lang = language; else field.removeAttribute("lang");
+  followLanguage(field);
   field.removeAttribute("aria-invalid");
 }
 

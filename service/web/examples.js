@@ -75,3 +75,12 @@ export const ALIGN = [
       + "Nous nageons et cueillons des baies.",
   },
 ];
+
+// Questions to the demonstration; no passage has their words.
+export const QUERIES = [
+  { title: "Why does the ocean come and go?", query: "Why does the ocean come and go?" },
+  { title: "reparar un pinchazo", query: "reparar un pinchazo" },
+  { title: "鸟怎么知道往哪里飞？", query: "鸟怎么知道往哪里飞？" },
+  { title: "كيف يصنع العسل؟", query: "كيف يصنع العسل؟" },
+  { title: "चाय काली क्यों होती है?", query: "चाय काली क्यों होती है?" },
+];

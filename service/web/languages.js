@@ -34,6 +34,13 @@ export const written = (text, language = null) => ({
   dir: "auto", lang: language ?? languageByScript(text),
 });
 
+// Keep a field's lang attribute at what is written in it.
+export function followLanguage(field) {
+  const language = languageByScript(field.value);
+  if (language) field.lang = language;
+  else field.removeAttribute("lang");
+}
+
 // `text` in sentences, by the browser's rules of Unicode (which know most languages' marks).
 export function sentences(text) {
   if (!Intl.Segmenter) return text.split(/(?<=[.!?。！？।؟])\s*/u).map((s) => s.trim()).filter(Boolean);

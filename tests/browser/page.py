@@ -43,8 +43,13 @@ class Page:
         self.browser.get(f"{self.address}/livez")
         self.browser.execute_script("localStorage.clear(); sessionStorage.clear();")
         self.browser.get(f"{self.address}/#{tab}")
-        self.one(f"#panel-{tab}:not([hidden])")
+        self.wait_for_tab(tab)
         self.until(lambda: self.script("return document.querySelector('#served').textContent"))
+
+    def wait_for_tab(self, tab: str) -> None:
+        """Until the tab is seen and can be used."""
+        self.until(lambda: self.all("[role=tab][aria-selected=true]"))
+        self.one(f"#panel-{tab}:not([hidden]):not([aria-busy])")
 
     def show_as(self, width: int, theme: str) -> None:
         """A screen of so many CSS pixels, and a system that is light or dark."""

@@ -14,7 +14,12 @@ def _compare(page: Page) -> None:
     page.one(".heat")
 
 
-IN_USE: dict[str, Callable[[Page], None]] = {"compare": _compare}
+def _align(page: Page) -> None:
+    page.button("English and Arabic", "#align-examples").click()
+    page.one(".linked")
+
+
+IN_USE: dict[str, Callable[[Page], None]] = {"compare": _compare, "align": _align}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

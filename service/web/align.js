@@ -1,0 +1,105 @@
+// Align: two texts side by side, the links between their sentences, and between their words.
+
+import { allowedValues, call } from "./api.js";
+import { busy, byId, download, empty, errorBox, examples, h, plural, show } from "./dom.js";
+import { ALIGN } from "./examples.js";
+import { linkedColumns } from "./links.js";
+import { followLanguage, lines, sentences } from "./languages.js";
+import { wordsView } from "./words.js";
+
+const LEVELS = {
+  document: "in order, as in a translated document",
+  text: "in any order, one to one",
+};
+
+let hasWords = false;
+
+const cut = (text) => (byId("align-cut").value === "lines" ? lines(text) : sentences(text));
+
+async function align() {
+  const texts = { source: cut(byId("align-source").value), target: cut(byId("align-target").value) };
+  for (const side of ["source", "target"]) byId(`align-${side}`).removeAttribute("aria-invalid");
+  const missing = ["source", "target"].find((side) => !texts[side].length);
+  if (missing) {
+    show(byId("align-status"), "Write both texts, then align.");
+    byId(`align-${missing}`).focus();
+    return;
+  }
+  show(byId("align-status"), "Aligning…");
+  try {
+    const level = byId("align-level").value;
+    draw(texts, await call("POST", "/align", { ...texts, level }));
+  } catch (error) {
+    const side = /^(source|target)/u.exec(error.param ?? "")?.[1];
+    if (side) byId(`align-${side}`).setAttribute("aria-invalid", "true");
+    byId("align-status").replaceChildren();
+    show(byId("align-result"), errorBox(error));
+  }
+}
+
+function draw(texts, answer) {
+  const { pairs, unaligned } = answer;
+  const alone = unaligned.source.length + unaligned.target.length;
+  show(byId("align-status"), `${plural(pairs.length, "link")} found`,
+    alone ? `, ${plural(alone, "sentence")} without a partner.` : ".");
+  const detail = h("div", { class: "words-box", "aria-live": "polite" });
+  const words = wordsView(detail, texts, hasWords);
+  const columns = linkedColumns(texts, pairs, words.show);
+  const inOrder = [...pairs].sort((a, b) => a.source[0] - b.source[0] || a.target[0] - b.target[0]);
+  show(byId("align-result"), h("div", { class: "card" },
+    h("div", { class: "row" }, h("h2", {}, "Links"),
+      h("button", { type: "button", class: "to-end", onclick: () => save(texts, inOrder) }, "Download TSV")),
+    columns.element, detail,
+    h("details", {}, h("summary", {}, "As a table, with scores"), table(texts, inOrder))));
+  columns.drawLinks();
+  if (inOrder.length) columns.choose(pairs.indexOf(inOrder[0]));
+}
+
+const COLUMNS = ["Source", "Target", "Score", "Cosine", "Probability"];
+
+const figure = (value) => (value === null ? "" : value.toFixed(3));
+
+const numbers = (indices) => indices.map((index) => index + 1).join(", ");
+
+function table(texts, pairs) {
+  const side = (name, pair) => h("td", {}, pair[name].map((index) =>
+    h("p", {}, h("span", { class: "ordinal" }, `${index + 1} `), h("bdi", {}, texts[name][index]))));
+  return h("div", { class: "scroll", role: "region", "aria-label": "Links as a table", tabindex: "0" },
+    h("table", { class: "plain" },
+      h("thead", {}, h("tr", {}, COLUMNS.map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, pairs.map((pair) => h("tr", {}, side("source", pair), side("target", pair),
+        [pair.score, pair.cosine, pair.probability].map((value) =>
+          h("td", { class: "number" }, value === null ? "not calibrated" : figure(value))))))));
+}
+
+function save(texts, pairs) {
+  const clean = (text) => text.replace(/[\t\r\n]+/gu, " ");
+  const rows = pairs.map((pair) => [
+    numbers(pair.source), numbers(pair.target), figure(pair.score), figure(pair.cosine), figure(pair.probability),
+    ...["source", "target"].map((side) => clean(pair[side].map((index) => texts[side][index]).join(" "))),
+  ]);
+  const head = ["source_sentences", "target_sentences", "score", "cosine", "probability", "source", "target"];
+  download("alignment.tsv", [head, ...rows].map((row) => `${row.join("\t")}\n`).join(""));
+}
+
+export async function start() {
+  show(byId("align-result"), empty("Nothing aligned yet",
+    h("p", {}, "Take an example above, or paste a text and its translation. Point at a sentence to see its partner ",
+      "and its words.")));
+  const run = () => busy(byId("align-form").querySelector(".primary"), align);
+  examples(byId("align-examples"), ALIGN, ({ source, target }) => {
+    for (const [side, text] of Object.entries({ source, target })) {
+      byId(`align-${side}`).value = text;
+      followLanguage(byId(`align-${side}`));
+    }
+    return run();
+  });
+  for (const side of ["source", "target"]) {
+    byId(`align-${side}`).addEventListener("input", (event) => followLanguage(event.target));
+  }
+  byId("align-form").addEventListener("submit", (event) => { event.preventDefault(); run(); });
+  const levels = await allowedValues("POST", "/align", "level");
+  hasWords = levels.includes("word");
+  show(byId("align-level"), Object.keys(LEVELS).filter((level) => levels.includes(level))
+    .map((level) => h("option", { value: level }, LEVELS[level])));
+}
