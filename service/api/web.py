@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from service.demo import PASSAGES
 from service.errors import NotFound, quote
 
 FILES = Path(__file__).parents[1] / "web"
@@ -20,6 +21,7 @@ _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".jsonl": "application/jsonl; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 
@@ -50,7 +52,8 @@ class File:
 @cache
 def _files() -> dict[str, File]:
     """The files by name; read when somebody first looks, so that starting does not wait."""
-    return {path.name: _file(path) for path in FILES.iterdir() if path.suffix in _MEDIA_TYPES}
+    paths = [*FILES.iterdir(), PASSAGES]
+    return {path.name: _file(path) for path in paths if path.suffix in _MEDIA_TYPES}
 
 
 def _file(path: Path) -> File:
