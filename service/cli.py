@@ -117,6 +117,11 @@ def main() -> None:
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 @click.option("--workers", type=int, help="Processes behind the one port.  [default: 1]")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where collections are kept.  [default: ~/.local/share/polygrain]",
+)
 @_bundle_option
 @_model_options
 @_threads_option
