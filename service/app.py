@@ -15,6 +15,7 @@ from starlette.responses import Response
 from service.api import (
     align,
     collection_documents,
+    collection_map,
     collection_search,
     collections,
     embed,
@@ -38,6 +39,7 @@ OPERATIONS = (
     *collections.OPERATIONS,
     *collection_documents.OPERATIONS,
     *collection_search.OPERATIONS,
+    *collection_map.OPERATIONS,
     *ops.OPERATIONS,
 )
 
