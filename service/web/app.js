@@ -1,7 +1,7 @@
 // The frame: tabs, theme, shortcuts, and which bundle is served.
 
 import { call, useKey, whenKeyWanted } from "./api.js";
-import { byId, plural } from "./dom.js";
+import { byId, errorBox, plural } from "./dom.js";
 
 // A tab's module is loaded when it is first opened.
 const TABS = {
@@ -29,18 +29,16 @@ async function open(name) {
   }
   byId(`tab-${name}`).scrollIntoView({ block: "nearest", inline: "nearest" });
   document.title = `${byId(`tab-${name}`).textContent} · Polygrain`;
-  if (!opened.has(name)) opened.set(name, begun(name));
-  const panel = await opened.get(name);
-  if (wanted() === name) await panel?.open?.();
-}
-
-async function begun(name) {
-  const panel = byId(`panel-${name}`);
-  panel.setAttribute("aria-busy", "true");
+  byId(`panel-${name}`).setAttribute("aria-busy", "true");
   try {
-    return await (await TABS[name]()).start();
+    if (!opened.has(name)) opened.set(name, TABS[name]().then((module) => module.start()));
+    const panel = await opened.get(name);
+    if (wanted() === name) await panel?.open?.();
+  } catch (error) {
+    opened.delete(name); // a module that did not load may load the next time
+    byId("main").append(errorBox(error));
   } finally {
-    panel.removeAttribute("aria-busy");
+    byId(`panel-${name}`).removeAttribute("aria-busy");
   }
 }
 

@@ -9,7 +9,10 @@ import { scatter } from "./scatter.js";
 const PATH = "/collections/{name}/map";
 const LIMITS = [500, 1000, 2000, 5000];
 
+const narrow = matchMedia("(max-width: 700px)");
+
 let chosen = null;
+let drawn = null; // the answer that is drawn
 
 function layout() {
   return [
@@ -37,13 +40,15 @@ async function choose(name) {
   }
 }
 
-function draw({ points, documents, variance, adapter }) {
+function draw(answer) {
+  drawn = answer;
+  const { points, documents, variance, adapter } = answer;
   if (!points.length) return nothing(`Nothing in ${chosen} yet`);
   const share = Math.round(100 * (variance[0] + variance[1]));
   const all = points.length === documents ? "All" : `${points.length.toLocaleString("en")} of`;
   show(byId("map-status"), `${all} ${plural(documents, "document")}. The two directions hold ${share} % of the variance.`);
   const detail = h("div", { class: "picked", "aria-live": "polite" });
-  const picture = scatter(points, ({ id, text, language }) => show(detail, h("div", {},
+  const picture = scatter(points, narrow.matches, ({ id, text, language }) => show(detail, h("div", {},
     h("p", {}, h("span", { class: "badge" }, languageName(language)), h("bdi", { class: "muted" }, id)),
     h("bdi", written(text ?? "", language === "und" ? null : language), text ?? "no text is stored"))));
   show(detail, h("p", { class: "muted" }, "Point at a mark, or reach the picture with Tab and walk with the arrows."));
@@ -64,6 +69,7 @@ function table(points) {
 }
 
 function nothing(title) {
+  drawn = null;
   byId("map-status").replaceChildren();
   show(byId("map-result"), empty(title,
     h("p", {}, "Fill a collection in the Search tab; the demonstration there takes a few seconds."),
@@ -89,5 +95,6 @@ export async function start() {
     return {};
   }
   show(byId("map-body"), ...layout());
+  narrow.addEventListener("change", () => { if (drawn) draw(drawn); });
   return { open: refresh };
 }

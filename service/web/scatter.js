@@ -23,12 +23,12 @@ function markOf(index, count) {
 }
 
 // `picked(point)` is called for the mark under the pointer or the keyboard.
-export function scatter(points, picked) {
+export function scatter(points, isNarrow, picked) {
   const counts = new Map();
   for (const { language } of points) counts.set(language, (counts.get(language) ?? 0) + 1);
   const languages = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (a < b ? -1 : 1));
   const hidden = new Set();
-  const size = innerWidth < 700 ? NARROW : WIDE;
+  const size = isNarrow ? NARROW : WIDE;
   const place = placed(points, size);
   const marks = points.map((point, index) => svg("path", {
     class: "mark", "data-index": index, transform: `translate(${place[index].join(" ")})`,

@@ -21,20 +21,22 @@ function layout() {
       h("div", { class: "field" }, h("label", { for: "collection" }, "Search in"),
         h("select", { id: "collection", onchange: (event) => choose(event.target.value) })),
       h("div", { id: "collection-facts", class: "muted" }),
-      h("form", { id: "new-form", class: "field", onsubmit: submit(make) },
-        h("label", { for: "new-name" }, "New collection"),
-        h("div", { class: "row nowrap" },
-          h("input", { id: "new-name", placeholder: "letters, digits, - _ .", spellcheck: "false", autocomplete: "off" }),
-          h("button", { type: "submit" }, "Create"))),
-      h("div", { id: "drop", class: "drop" },
-        h("label", { for: "file", class: "button" }, "Choose a file"),
-        h("input", { type: "file", id: "file", class: "unseen", accept: ACCEPTED, onchange: ({ target }) => {
-          if (target.files[0]) take(target.files[0]);
-          target.value = "";
-        } }),
-        h("p", { class: "hint" }, "or drop one here: text (a document a line), TSV or CSV with a column ",
-          h("code", {}, "text"), ", JSON lines.")),
-      h("div", { id: "taking", role: "status" })),
+      h("div", { id: "taking", role: "status" }),
+      h("details", { id: "filling" }, h("summary", {}, "Add texts, make or delete"), h("div", { class: "filling" },
+        h("div", { id: "drop", class: "drop" },
+          h("label", { for: "file", class: "button" }, "Choose a file"),
+          h("input", { type: "file", id: "file", class: "unseen", accept: ACCEPTED, onchange: ({ target }) => {
+            if (target.files[0]) take(target.files[0]);
+            target.value = "";
+          } }),
+          h("p", { class: "hint" }, "or drop one here: text (a document a line), TSV or CSV with a column ",
+            h("code", {}, "text"), ", JSON lines.")),
+        h("form", { id: "new-form", class: "field", onsubmit: submit(make) },
+          h("label", { for: "new-name" }, "New collection"),
+          h("div", { class: "row nowrap" },
+            h("input", { id: "new-name", placeholder: "name", spellcheck: "false", autocomplete: "off" }),
+            h("button", { type: "submit" }, "Create"))),
+        h("button", { type: "button", id: "delete", class: "quiet", onclick: remove }, "")))),
     h("div", { class: "result" },
       h("form", { id: "search-form", class: "card", role: "search", onsubmit: submit(search) },
         h("div", { class: "field" }, h("label", { for: "query" }, "Ask in any language"),
@@ -85,7 +87,10 @@ function tell(about) {
   show(byId("collection-facts"), about.documents
     ? `${plural(about.documents, "document")} in ${plural(languages.length, "language")}`
     : "Nothing in it yet.");
-  show(byId("search-languages"), languages.length > 1 ? languages.map(([code, count]) =>
+  byId("filling").open = !about.documents;
+  byId("delete").hidden = false;
+  show(byId("delete"), `Delete ${about.name}`);
+  show(byId("search-languages"), languages.length > 1 ? [h("span", { class: "muted" }, "Only in"), ...languages.map(([code, count]) =>
     h("button", {
       type: "button", "aria-pressed": String(wantedLanguages.has(code)),
       onclick: ({ currentTarget }) => {
@@ -93,7 +98,7 @@ function tell(about) {
         currentTarget.setAttribute("aria-pressed", isOn);
         if (byId("query").value.trim()) search();
       },
-    }, languageName(code), h("span", { class: "count" }, ` ${count}`))) : null);
+    }, languageName(code), h("span", { class: "count" }, ` ${count}`)))] : null);
   byId("search-examples").hidden = chosen !== DEMO;
   if (!about.documents) return welcome();
   if (!byId("search-result").querySelector(".hits")) {
@@ -105,6 +110,8 @@ function tell(about) {
 
 function welcome() {
   show(byId("search-languages"));
+  byId("filling").open = true;
+  byId("delete").hidden = !chosen;
   byId("search-examples").hidden = true;
   if (!chosen) show(byId("collection-facts"), "There is none yet.");
   show(byId("search-result"), empty(chosen ? `Nothing in ${chosen} yet` : "No collection yet",
@@ -123,6 +130,19 @@ async function make() {
     byId("search-result").replaceChildren();
     await refresh(name);
     show(byId("taking"), `${name} is there. Give it a file.`);
+  } catch (error) {
+    show(byId("taking"), errorBox(error));
+  }
+}
+
+async function remove() {
+  const name = chosen;
+  if (!confirm(`Delete the collection ${name} and all documents in it?`)) return;
+  try {
+    await call("DELETE", pathOf(name));
+    byId("search-result").replaceChildren();
+    await refresh(null);
+    show(byId("taking"), `${name} is deleted.`);
   } catch (error) {
     show(byId("taking"), errorBox(error));
   }

@@ -38,6 +38,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [str(Path(sys.executable).with_name("polygrain")), "serve", "--port", str(port)]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("POLYGRAIN_")}
+    ours["POLYGRAIN_STATE_DIR"] = str(folder / "state")
     log = folder / "log"
     with (
         log.open("w") as output,

@@ -11,11 +11,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
+
+from service.demo import passages
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 PATIENCE_S = 20
@@ -38,12 +41,15 @@ class Page:
         self._axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
     def open(self, tab: str = "compare", width: int = 1400, theme: str = "light") -> None:
-        """Load the page anew, with nothing remembered, for a screen of `width` CSS pixels."""
+        """Load the page anew, with nothing remembered, for a screen of `width` CSS pixels.
+
+        `tab` may go on with a collection, as in search/NAME.
+        """
         self.show_as(width, theme)
         self.browser.get(f"{self.address}/livez")
         self.browser.execute_script("localStorage.clear(); sessionStorage.clear();")
         self.browser.get(f"{self.address}/#{tab}")
-        self.wait_for_tab(tab)
+        self.wait_for_tab(tab.split("/")[0])
         self.until(lambda: self.script("return document.querySelector('#served').textContent"))
 
     def wait_for_tab(self, tab: str) -> None:
@@ -63,7 +69,9 @@ class Page:
 
     def until(self, condition: Callable[[], Value]) -> Value:
         """The first true value of `condition`; fails after PATIENCE_S."""
-        return WebDriverWait(self.browser, PATIENCE_S, 0.05).until(lambda _: condition())
+        # What is redrawn between being found and being read is looked for again.
+        wait = WebDriverWait(self.browser, PATIENCE_S, 0.05, [StaleElementReferenceException])
+        return wait.until(lambda _: condition())
 
     def all(self, selector: str) -> list[WebElement]:
         """The elements there now."""
@@ -86,9 +94,17 @@ class Page:
             )
         )
 
+    def texts(self, selector: str) -> list[str]:
+        """The words of every element that is there, read at one moment."""
+        found: list[str] = self.script(
+            "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText.trim())",
+            selector,
+        )
+        return found
+
     def text_of(self, selector: str) -> str:
-        """All words of the first element that is seen."""
-        return self.one(selector).text
+        """All words of the first element that is seen, once it has some."""
+        return self.until(lambda: self.one(selector).text)
 
     def fill(self, selector: str, text: str) -> None:
         """Put `text` into a field at once, as pasting does."""
@@ -142,6 +158,17 @@ class Page:
     def complaints(self) -> list[str]:
         """What the browser logged since the last call: faults of scripts, refused loads."""
         return [str(entry["message"]) for entry in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
+
+    def load_demonstration(self) -> None:
+        """Have the demonstration as a collection, whatever else there is."""
+        if "demo" not in self.api("/collections")["collections"]:
+            self.api("/collections/demo", {}, "PUT")
+            self.api("/collections/demo/documents", {"documents": passages()})
+
+    def delete_collections(self) -> None:
+        """Have no collection."""
+        for name in self.api("/collections")["collections"]:
+            self.api(f"/collections/{name}", method="DELETE")
 
     def api(self, path: str, body: object = None, method: str | None = None) -> Any:  # noqa: ANN401
         """The service's own answer to a request of the test, as the oracle."""

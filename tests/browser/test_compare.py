@@ -42,7 +42,7 @@ def test_an_example_is_filled_in_and_compared_with_one_click(page: Page) -> None
             else:
                 assert float(cell) == pytest.approx(expected[i, j], abs=0.00501)
     facts = page.api("/embed", {"inputs": texts})["data"]
-    below = [element.text for element in page.all(".facts")]
+    below = page.texts(".facts")
     assert below == [f"{fact['granularity']} {fact['tokens']} tokens" for fact in facts]
     np.fill_diagonal(expected, -1)
     i, j = divmod(int(expected.argmax()), len(texts))
