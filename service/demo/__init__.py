@@ -7,7 +7,6 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def passages() -> tuple[Document, ...]:
     return tuple(json.loads(line) for line in lines)
 
 
-def load(url: str, name: str) -> Mapping[str, Any]:
+def load(url: str, name: str) -> dict[str, Any]:
     """Write the passages into the collection `name` of the service at `url`, made where it is not.
 
     Loading twice is loading once: the passages keep their ids. Returns the service's answer to the
@@ -44,7 +43,7 @@ def load(url: str, name: str) -> Mapping[str, Any]:
     return _send("POST", f"{collection}/documents", {"documents": passages()})
 
 
-def _send(method: str, url: str, body: object) -> Any:  # noqa: ANN401  (what JSON holds)
+def _send(method: str, url: str, body: object) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise DemoError(f"{url!r} is no address of a service; give one that begins with http://")
     headers = {"Content-Type": "application/json"}
@@ -53,7 +52,8 @@ def _send(method: str, url: str, body: object) -> Any:  # noqa: ANN401  (what JS
     request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
-            return json.load(response)
+            answer: dict[str, Any] = json.load(response)
+            return answer
     except urllib.error.HTTPError as error:
         with error:
             raise DemoError(f"{url} answered {error.code}: {_reason(error)}") from None

@@ -67,11 +67,13 @@ class Page:
     def script(self, code: str, *arguments: object) -> Any:  # noqa: ANN401  (what JSON holds)
         return self.browser.execute_script(code, *arguments)
 
-    def until(self, condition: Callable[[], Value]) -> Value:
+    def until(self, condition: Callable[[], Value | None]) -> Value:
         """The first true value of `condition`; fails after PATIENCE_S."""
         # What is redrawn between being found and being read is looked for again.
         wait = WebDriverWait(self.browser, PATIENCE_S, 0.05, [StaleElementReferenceException])
-        return wait.until(lambda _: condition())
+        found = wait.until(lambda _: condition())
+        assert found is not None
+        return found
 
     def all(self, selector: str) -> list[WebElement]:
         """The elements there now."""
