@@ -17,6 +17,8 @@ import click
 
 from models.bundle import Bundle, BundleError
 from service.api.schemas import LongTextName, ScoreName, TextGranularity
+from service.collection_cli import collection_group
+from service.demo_cli import demo
 from service.errors import PolygrainError
 from service.settings import (
     DeviceName,
@@ -328,33 +330,8 @@ def info(**given: object) -> None:
     click.echo(orjson.dumps(describe(manifest, choice, settings), option=orjson.OPT_INDENT_2))
 
 
-@main.command()
-@click.option(
-    "--url",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    help="The running service to load it into.",
-)
-@click.option(
-    "--collection", default="demo", show_default=True, help="The collection to load it into."
-)
-def demo(url: str, collection: str) -> None:
-    """Fill a collection of a running service with the demonstration: 144 short passages.
-
-    Twelve subjects, each in twelve languages, to search and to draw. Where the service asks for a
-    key, POLYGRAIN_API_KEY holds one. Loading it again changes nothing.
-    """
-    from service.demo import DemoError, load
-
-    try:
-        written = load(url, collection)
-    except DemoError as error:
-        raise click.ClickException(str(error)) from None
-    languages = {item["language"] for item in written["items"]}
-    click.echo(
-        f"{len(written['items'])} passages in {len(languages)} languages are in the collection "
-        f"{collection}; open {url.rstrip('/')}/#search/{collection}"
-    )
+main.add_command(collection_group)
+main.add_command(demo)
 
 
 @main.group(name="bundle")
