@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from models.bundle import Bundle, BundleError
-from service.api.schemas import LongTextName, ScoreName, TextGranularity
+from service.api.align_schemas import ScoreName
+from service.api.schemas import LongTextName, TextGranularity
 from service.collection_cli import collection_group
 from service.demo_cli import demo
 from service.errors import PolygrainError

@@ -134,7 +134,10 @@ async def in_turn(texts: int, function: Callable[[], Result]) -> Result:
 
 
 def units_of(
-    lists: Mapping[str, Sequence[str]], granularity: str, settings: Settings
+    lists: Mapping[str, Sequence[str]],
+    granularity: str,
+    settings: Settings,
+    adapter: str | None = None,
 ) -> list[list[Unit]]:
     """The texts of each list, by the name of its field, as units of one granularity.
 
@@ -146,7 +149,7 @@ def units_of(
     check_sizes(lists, settings)
     chosen = None if granularity == "auto" else Granularity(granularity)
     return [
-        [Unit(text, f"{field}[{index}]", chosen) for index, text in enumerate(texts)]
+        [Unit(text, f"{field}[{index}]", chosen, adapter) for index, text in enumerate(texts)]
         for field, texts in lists.items()
     ]
 
@@ -188,10 +191,17 @@ def check_sizes(lists: Mapping[str, Sequence[str]], settings: Settings) -> None:
 def common_json(service: Service, encoded: Encoded) -> dict[str, Any]:
     """What responses on compared texts have in common: the model, its adapter and the usage."""
     adapters = {(facts.granularity, facts.adapter) for facts in encoded.facts}
-    granularity, adapter = adapters.pop() if len(adapters) == 1 else (None, None)
+    return adapters_json(service, adapters, encoded.tokens)
+
+
+def adapters_json(
+    service: Service, adapters: set[tuple[Granularity, str]], tokens: int
+) -> dict[str, Any]:
+    """The model, the one of the granularities and adapters used, if there is one, and the usage."""
+    granularity, adapter = next(iter(adapters)) if len(adapters) == 1 else (None, None)
     return {
         "model": service.engine.encoder.manifest.name,
         "granularity": granularity,
         "adapter": adapter,
-        "usage": {"tokens": encoded.tokens},
+        "usage": {"tokens": tokens},
     }

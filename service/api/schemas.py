@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, FiniteFloat, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag
 
 # As a Literal and not an enumeration, so that the schema needs no reference to another one.
 TextGranularity = Literal["auto", "phrase", "sentence", "paragraph"]
 LongTextName = Literal["window", "truncate", "error"]
-ScoreName = Literal["margin_ratio", "margin_distance", "cosine"]
 EncodingName = Literal["float", "base64", "int8", "binary"]
 
 # Names of the branches of "one value, or a list"; errors leave them out of a field's path.
@@ -51,7 +50,7 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-_GRANULARITY_HELP = (
+GRANULARITY_HELP = (
     "Which adapter reads the texts. `auto`: each text's own granularity, told from its characters. "
     "Where the adapters found are not comparable with each other, the adapter of the coarsest "
     "granularity reads them all."
@@ -97,29 +96,7 @@ class SimilarityRequest(RequestModel):
 
     sources: TextList = Field(examples=[["The cat sleeps."]])
     targets: TextList = Field(examples=[["Die Katze schläft.", "Es regnet."]])
-    granularity: TextGranularity = Field("auto", description=_GRANULARITY_HELP)
-
-
-class AlignRequest(RequestModel):
-    """Two unordered lists of texts, to find which are translations of each other."""
-
-    source: TextList = Field(examples=[["The cat sleeps.", "It rains."]])
-    target: TextList = Field(examples=[["Es regnet.", "Die Katze schläft."]])
-    level: Literal["text"] = Field("text", description="Whole texts, in no order.")
-    method: Literal["one_to_one"] = Field(
-        "one_to_one", description="Each text is in at most one pair."
-    )
-    score: ScoreName = Field("margin_ratio", description="What pairs are ranked by.")
-    k: int = Field(
-        4,
-        ge=1,
-        le=1_000,
-        description="Neighbours that a margin is measured over; at most the length of a list.",
-    )
-    threshold: FiniteFloat | None = Field(
-        None, description="Pairs with a lower score are left out. null: none is."
-    )
-    granularity: TextGranularity = Field("auto", description=_GRANULARITY_HELP)
+    granularity: TextGranularity = Field("auto", description=GRANULARITY_HELP)
 
 
 class ResponseModel(BaseModel):
@@ -187,42 +164,6 @@ class SimilarityResponse(ResponseModel):
     scores: list[list[float]]
     sources: list[TextFacts]
     targets: list[TextFacts]
-    usage: Usage
-
-
-class AlignedPair(ResponseModel):
-    """Texts that belong together, by index."""
-
-    source: list[int]
-    target: list[int]
-    score: float
-    cosine: float
-    probability: float | None
-
-
-class Sides(ResponseModel):
-    """Something for either list."""
-
-    source: list[int]
-    target: list[int]
-
-
-class SidesFacts(ResponseModel):
-    """How the texts of either list were embedded."""
-
-    source: list[TextFacts]
-    target: list[TextFacts]
-
-
-class AlignResponse(ResponseModel):
-    """Pairs, best first. `adapter` is null where texts took different ones."""
-
-    model: str
-    granularity: str | None
-    adapter: str | None
-    pairs: list[AlignedPair]
-    unaligned: Sides
-    items: SidesFacts
     usage: Usage
 
 

@@ -8,15 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle, Manifest
 from service.encoding.batching import Batcher, Priority, QueueState, TokenLedger, plan_batches
-from service.encoding.preparing import Preparer
+from service.encoding.preparing import Preparer, finished
 from service.encoding.session import Choice, Session, Vectors, Wish
+from service.encoding.states import TokenStates
 from service.encoding.texts import Encoded, Facts, Options, Prepared, Unit, check_text
 from service.encoding.tokenizer import Batch, Row, Tokenizer, pack
 from service.errors import InferenceFailed, NotReady, TooLarge
@@ -37,6 +38,19 @@ _INLINE_ROWS = 256
 _SHORT_TOKENS = 16
 
 _Result = TypeVar("_Result")
+_Finished = TypeVar("_Finished", covariant=True)
+
+
+class _Preparation(Protocol[_Finished]):
+    """A request as the model takes it, and what it comes to."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+    def finish(self, vectors: Vectors, /) -> _Finished: ...
 
 
 class Encoder:
@@ -82,6 +96,22 @@ class Encoder:
             vectors[batch] = self.infer([prepared.rows[index] for index in batch])
         return prepared.finish(vectors)
 
+    def encode_states(
+        self, units: Sequence[Unit], *, batch_tokens: int = 1_024
+    ) -> list[TokenStates]:
+        """The states of the tokens of `units`, in this thread; windows over what is too long.
+
+        Raises InvalidInput and InferenceFailed as `encode` does.
+        """
+        prepared = finished(self.preparer.state_steps(units))
+        states = np.empty(len(prepared.rows), object)
+        for batch in plan_batches([len(row) for row in prepared.rows], batch_tokens):
+            for index, one in zip(
+                batch, self.infer([prepared.rows[index] for index in batch]), strict=True
+            ):
+                states[index] = one
+        return prepared.finish(states)
+
     def prepare(self, units: Sequence[Unit], options: Options) -> Prepared:
         """Route, tokenise and cut `units` into rows that differ; InvalidInput names the text."""
         return self.preparer.prepare(units, options)
@@ -106,11 +136,29 @@ class Encoder:
         return vectors
 
     def load(self, rows: Sequence[Row]) -> Callable[[], Vectors]:
-        """Pad one batch; what is returned runs the model over it: (rows, dimension)."""
+        """Pad one batch; what is returned runs the model over it: (rows, dimension).
+
+        Where a row wants its states it is an array of arrays: (tokens, dimension) for such a row,
+        (dimension,) for the others.
+        """
         batch = self._tokenizer.pad(rows)
+        if any(row.states for row in rows):
+            return partial(self._infer_states, batch, rows)
         if all(row.normalize for row in rows):
             return partial(self._session.embed, batch)
         return partial(self._infer_means, batch, np.array([[row.normalize] for row in rows]))
+
+    def _infer_states(self, batch: Batch, rows: Sequence[Row]) -> Vectors:
+        embedding, states = self._session.embed_with_tokens(batch)
+        results = np.empty(len(rows), object)
+        for index, row in enumerate(rows):
+            if row.states:
+                results[index] = states[index, : len(row)].copy()
+            elif row.normalize:
+                results[index] = embedding[index]
+            else:
+                results[index] = states[index, : len(row)].mean(axis=0)
+        return results
 
     def _infer_means(self, batch: Batch, normalize: NDArray[np.bool_]) -> Vectors:
         # The graph normalises; the vector before that is the masked mean of its token states.
@@ -180,16 +228,18 @@ class Engine:
         Raises InvalidInput and InferenceFailed as `Encoder.encode` does; Overloaded while the queue
         is full; TooLarge where the request would not fit the empty queue; NotReady when stopping.
         """
-        if not self._accepting:
-            raise NotReady("the service is stopping; send the request to another instance")
-        self._active += 1
-        self._idle.clear()
-        try:
-            return await self._encode(units, options or Options(), priority)
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
+        steps = self.encoder.preparer.steps(units, options or Options())
+        return await self._accepted(steps, units, priority)
+
+    async def encode_states(
+        self, units: Sequence[Unit], priority: Priority = Priority.INTERACTIVE
+    ) -> list[TokenStates]:
+        """The states of the tokens of `units`; windows over what is too long for its adapter.
+
+        They take as much memory as tokens times dimension: ask for some texts at a time. Raises as
+        `encode` does.
+        """
+        return await self._accepted(self.encoder.preparer.state_steps(units), units, priority)
 
     async def close(self) -> None:
         """Refuse new requests, end those that were accepted, and stop."""
@@ -200,14 +250,37 @@ class Engine:
             await self._batcher.close()
             self._threads.shutdown(wait=False)
 
-    async def _encode(self, units: Sequence[Unit], options: Options, priority: Priority) -> Encoded:
+    async def _accepted(
+        self,
+        steps: Generator[None, None, _Preparation[_Result]],
+        units: Sequence[Unit],
+        priority: Priority,
+    ) -> _Result:
+        """Carry a request through, unless the service is stopping."""
+        if not self._accepting:
+            raise NotReady("the service is stopping; send the request to another instance")
+        self._active += 1
+        self._idle.clear()
+        try:
+            return await self._carry(steps, units, priority)
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
+    async def _carry(
+        self,
+        steps: Generator[None, None, _Preparation[_Result]],
+        units: Sequence[Unit],
+        priority: Priority,
+    ) -> _Result:
         limit = self._ledger.limit
         characters = sum(len(unit.text) for unit in units)
         with self._ledger.hold(min(1 + characters // _CHARACTERS_PER_TOKEN, limit)) as correct:
             if characters <= _INLINE_CHARACTERS:
-                prepared = self.encoder.prepare(units, options)
+                prepared = finished(steps)
             else:
-                prepared = await self._prepare(units, options)
+                prepared = await self._prepare(steps)
             if prepared.tokens > limit:
                 raise TooLarge(
                     f"the request has {prepared.tokens} tokens and the queue takes {limit} in all "
@@ -219,9 +292,10 @@ class Engine:
                 return prepared.finish(vectors)
             return await self._off_loop(partial(prepared.finish, vectors))
 
-    async def _prepare(self, units: Sequence[Unit], options: Options) -> Prepared:
+    async def _prepare(
+        self, steps: Generator[None, None, _Preparation[_Result]]
+    ) -> _Preparation[_Result]:
         """Prepare in other threads, step by step, so that nobody waits for a large request."""
-        steps = self.encoder.preparer.steps(units, options)
         prepared = None
         while prepared is None:
             prepared = await self._off_loop(partial(_advance, steps))
@@ -231,11 +305,11 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
 
-def _advance(steps: Generator[None, None, Prepared]) -> Prepared | None:
+def _advance(steps: Generator[None, None, _Result]) -> _Result | None:
     """Take one step; what it comes to after the last."""
     try:
         next(steps)
     except StopIteration as end:
-        prepared: Prepared = end.value
-        return prepared
+        result: _Result = end.value
+        return result
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from models.bundle import Granularity
+from models.bundle import Adapter, Granularity, Manifest
 from service.encoding.routing.boundaries import (
     ends_sentence,
     second_sentence_start,
@@ -67,6 +67,12 @@ def route(text: str) -> Granularity:
     if script is Script.SOUTHEAST and is_several_without_mark(text):
         return Granularity.PARAGRAPH
     return Granularity.SENTENCE
+
+
+def word_adapter(manifest: Manifest) -> Adapter:
+    """The adapter that words are compared by: of granularity word, or else that of sentences."""
+    of_words = (one for one in manifest.adapters if one.granularity is Granularity.WORD)
+    return next(of_words, manifest.adapter(manifest.routing[Granularity.SENTENCE]))
 
 
 _ITEM = re.compile(r"(?:[-*•‣◦▪·–—]|\(?\w{1,3}[.)])\s+\S")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from models.bundle import TEXT_GRANULARITIES, Adapter, Granularity, Manifest
 from service.encoding.granularity import route
+from service.encoding.states import PreparedStates
 from service.encoding.texts import Facts, Options, Prepared, Unit, check_text
-from service.encoding.tokenizer import Ids, LongText, Row, Tokenizer, count, windows
+from service.encoding.tokenizer import Ids, Integers, LongText, Row, Span, Tokenizer, count, windows
 from service.errors import InvalidInput
 
 # What one step of a preparation takes on: about a millisecond in which Python runs nothing else.
@@ -37,6 +39,19 @@ class _Read:
     choice: _Choice
 
 
+_Result = TypeVar("_Result")
+
+
+def finished(steps: Generator[None, None, _Result]) -> _Result:
+    """What `steps` come to, taken one after the other."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+
 class Preparer:
     """Makes rows of texts as one bundle wants them. Safe to call from several threads."""
 
@@ -54,13 +69,7 @@ class Preparer:
         Equal texts of a request thus get the same vector to the last bit. Raises InvalidInput,
         whose `param` is the origin of the text.
         """
-        steps = self.steps(units, options)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                prepared: Prepared = end.value
-                return prepared
+        return finished(self.steps(units, options))
 
     def steps(self, units: Sequence[Unit], options: Options) -> Generator[None, None, Prepared]:
         """`prepare`, with a pause after each piece of about a millisecond."""
@@ -91,6 +100,53 @@ class Preparer:
             tokens = len(rows[0]) if truncated else self._count(one.content)
             facts.append(Facts(one.choice.granularity, one.choice.adapter.name, tokens, truncated))
         return Prepared(tuple(places), tuple(parts), tuple(facts), options.normalize)
+
+    def state_steps(self, units: Sequence[Unit]) -> Generator[None, None, PreparedStates]:
+        """The rows that the states of all tokens come from, with a pause after each piece.
+
+        A text longer than its adapter takes is read in overlapping windows. Raises InvalidInput,
+        whose `param` is the origin of the text.
+        """
+        places: dict[Row, int] = {}
+        parts: list[tuple[tuple[int, Span], ...]] = []
+        offsets: list[Integers] = []
+        facts: list[Facts] = []
+        for number, some in enumerate(_pieces(units)):
+            if number:
+                yield
+            for unit in some:
+                check_text(unit.text, unit.origin)
+            tokenised = self._tokenizer.content_with_offsets([unit.text for unit in some])
+            for unit, (content, places_in_text) in zip(some, tokenised, strict=True):
+                choice = self._choose(unit, count(content))
+                spans = windows(
+                    count(content), choice.adapter.max_tokens - self._tokenizer.special_count
+                )
+                rows = [
+                    Row(
+                        self._tokenizer.with_specials(span.of(content)),
+                        choice.adapter.row,
+                        states=True,
+                    )
+                    for span in spans
+                ]
+                parts.append(
+                    tuple(
+                        (places.setdefault(row, len(places)), span)
+                        for row, span in zip(rows, spans, strict=True)
+                    )
+                )
+                offsets.append(places_in_text)
+                facts.append(
+                    Facts(choice.granularity, choice.adapter.name, self._count(content), False)
+                )
+        return PreparedStates(
+            tuple(places),
+            tuple(parts),
+            tuple(offsets),
+            tuple(facts),
+            self._tokenizer.prefix_count,
+        )
 
     def _read(self, units: Sequence[Unit]) -> list[_Read]:
         for unit in units:

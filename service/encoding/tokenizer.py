@@ -57,6 +57,8 @@ class Row:
     ids: Ids
     adapter_row: int
     normalize: bool = True
+    # Whether the states of its tokens are wanted and not its vector.
+    states: bool = False
 
     def __len__(self) -> int:
         return count(self.ids)
@@ -107,6 +109,8 @@ class Tokenizer:
         self._prefix = pack(prefix)
         self._suffix = pack(suffix)
         self._pad_id = pad_id
+        self.prefix_count = len(prefix)
+        """How many of the special tokens stand before a text."""
         self.special_count = len(prefix) + len(suffix)
         """How many special tokens stand around every text."""
 
@@ -142,6 +146,17 @@ class Tokenizer:
         """The token ids of each text, whole, without special tokens. Safe in any thread."""
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [pack(encoding.ids) for encoding in encodings]
+
+    def content_with_offsets(self, texts: Sequence[str]) -> list[tuple[Ids, Integers]]:
+        """As `content_ids`, and where each token stands in its text.
+
+        Offsets are (tokens, 2), characters from and up to, the latter excluded.
+        """
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            (pack(encoding.ids), np.array(encoding.offsets, np.int64).reshape(-1, 2))
+            for encoding in encodings
+        ]
 
     def with_specials(self, content: Ids) -> Ids:
         """`content` as the model was trained to see it, special tokens around it."""

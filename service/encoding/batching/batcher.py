@@ -259,7 +259,8 @@ class Batcher:
     def _hand_out(self, formed: Formed, vectors: Vectors) -> None:
         shares: dict[Request, list[tuple[int, int]]] = {}
         for number, entry in enumerate(formed.entries):
-            self._cache.put(entry.row, vectors[number])
+            if not entry.row.states:  # many times as large, and rarely asked for twice
+                self._cache.put(entry.row, vectors[number])
             for request, place in entry.waiters:
                 shares.setdefault(request, []).append((place, number))
         for request, share in shares.items():

@@ -26,9 +26,14 @@ class Answer:
         self.missing = self.rows
 
     def put(self, places: list[int], vectors: Vectors) -> None:
-        """Take `vectors`, (len(places), dimension), for these places, each of them once."""
+        """Take `vectors`, (len(places), dimension), for these places, each of them once.
+
+        Of rows whose states are wanted: an array of arrays, (len(places),).
+        """
+        if vectors.dtype == object and vectors[0].ndim == 1:
+            vectors = np.stack(list(vectors))  # of a batch in which others wanted states
         if self.vectors is None:
-            self.vectors = np.empty((self.rows, vectors.shape[1]), np.float32)
+            self.vectors = np.empty((self.rows, *vectors.shape[1:]), vectors.dtype)
         self.vectors[places] = vectors
         self.missing -= len(places)
         if not self.missing and not self.future.done():

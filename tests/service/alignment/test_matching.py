@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from itertools import permutations
+from random import Random
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.alignment.matching import align_one_to_one
+from service.alignment import matching
+from service.alignment.matching import Method, align_one_to_one, align_texts
 from service.alignment.scoring import Score, cosine_similarities
+from service.errors import InvalidInput
 
 Floats = NDArray[np.float32]
 
@@ -48,6 +53,8 @@ def _reference(
             return float(cosines[i, j])
         if score is Score.MARGIN_DISTANCE:
             return float(cosines[i, j] - a)
+        if score is Score.CSLS:
+            return float(2 * cosines[i, j] - 2 * a)
         return float(cosines[i, j] / max(a, 1e-6))
 
     candidates = set()
@@ -140,3 +147,124 @@ def test_one_text_on_each_side_is_a_pair() -> None:
     x, y = _random(np.random.default_rng(2), 2)
     alignment = align_one_to_one(x[None], y[None])
     assert [(p.source, p.target) for p in alignment.pairs] == [(0, 0)]
+
+
+@st.composite
+def distinct_lists(draw: st.DrawFn) -> tuple[Floats, Floats]:
+    """Vectors of all lengths without two alike, so that no score is tied.
+
+    They lean to one side, as those of texts do: over means near zero the ratio is all rounding.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    sources = rng.normal(1, 1, (draw(st.integers(1, 15)), 8)).astype(np.float32)
+    targets = rng.normal(1, 1, (draw(st.integers(1, 15)), 8)).astype(np.float32)
+    return sources, targets
+
+
+methods, scores = st.sampled_from(Method), st.sampled_from(Score)
+
+
+def _found(sources: Floats, targets: Floats, method: Method, score: Score) -> set[tuple[int, int]]:
+    pairs = align_texts(sources, targets, method, score=score).pairs
+    return {(pair.source, pair.target) for pair in pairs}
+
+
+@settings(deadline=None)  # the first run imports scipy
+@given(distinct_lists(), methods, scores, st.randoms(use_true_random=False))
+def test_permuting_the_lists_permutes_the_pairs(
+    lists: tuple[Floats, Floats], method: Method, score: Score, random: Random
+) -> None:
+    sources, targets = lists
+    one = random.sample(range(len(sources)), len(sources))
+    other = random.sample(range(len(targets)), len(targets))
+    moved = _found(sources[one], targets[other], method, score)
+    assert {(one[i], other[j]) for i, j in moved} == _found(sources, targets, method, score)
+
+
+@settings(deadline=None)  # the first run imports scipy
+@given(distinct_lists(), methods, scores, st.sampled_from([2.0**-9, 0.25, 8.0, 2.0**20]))
+def test_the_length_of_vectors_does_not_matter(
+    lists: tuple[Floats, Floats], method: Method, score: Score, scale: float
+) -> None:
+    sources, targets = lists
+    scaled = align_texts(sources * np.float32(scale), targets, method, score=score)
+    assert scaled == align_texts(sources, targets, method, score=score)
+
+
+@settings(deadline=None)  # the first run imports scipy
+@given(distinct_lists(), methods, scores)
+def test_equal_lists_align_to_the_identity(
+    lists: tuple[Floats, Floats], method: Method, score: Score
+) -> None:
+    sources, _ = lists
+    rng = np.random.default_rng(len(sources))
+    far_apart = np.concatenate([sources, 4 * rng.permutation(np.eye(15))[: len(sources)]], axis=1)
+    alignment = align_texts(far_apart.astype(np.float32), far_apart.astype(np.float32), method)
+    assert sorted((p.source, p.target) for p in alignment.pairs) == [
+        (index, index) for index in range(len(sources))
+    ]
+
+
+@given(two_lists(), scores, st.integers(1, 20))
+def test_best_takes_each_source_once_and_mutual_is_agreed_on(
+    lists: tuple[Floats, Floats], score: Score, k: int
+) -> None:
+    sources, targets = lists
+    best = align_texts(sources, targets, Method.BEST, score=score, k=k)
+    assert sorted(pair.source for pair in best.pairs) == list(range(len(sources)))
+    assert best.unaligned_source == ()
+    mutual = align_texts(sources, targets, Method.MUTUAL, score=score, k=k)
+    assert len({pair.source for pair in mutual.pairs}) == len(mutual.pairs)
+    assert len({pair.target for pair in mutual.pairs}) == len(mutual.pairs)
+    by_source = {pair.source: pair.score for pair in best.pairs}
+    turned = align_texts(targets, sources, Method.BEST, score=score, k=k)
+    by_target = {pair.source: pair.score for pair in turned.pairs}
+    for pair in mutual.pairs:
+        assert pair.score == pytest.approx(by_source[pair.source], abs=1e-6)
+        assert pair.score == pytest.approx(by_target[pair.target], abs=1e-6)
+
+
+@settings(deadline=None)  # the first run imports scipy
+@given(distinct_lists(), scores)
+def test_optimal_has_the_greatest_sum_of_all_assignments(
+    lists: tuple[Floats, Floats], score: Score
+) -> None:
+    sources, targets = lists[0][:5], lists[1][:5]
+    every = align_texts(sources, targets, Method.OPTIMAL, score=score)
+    assert len(every.pairs) == min(len(sources), len(targets))
+    # All scores there are, by making every text a neighbour of every other.
+    table = {}
+    for i in range(len(sources)):
+        for j in range(len(targets)):
+            order = [i, *(x for x in range(len(sources)) if x != i)]
+            other = [j, *(x for x in range(len(targets)) if x != j)]
+            table[i, j] = _score(sources[order], targets[other], score)
+    small, large = sorted([len(sources), len(targets)])
+    turned = small == len(targets) and small != large
+    sums = [
+        sum(table[(j, i) if turned else (i, j)] for i, j in enumerate(chosen))
+        for chosen in permutations(range(large), small)
+    ]
+    assert sum(pair.score for pair in every.pairs) == pytest.approx(max(sums), rel=1e-4, abs=1e-4)
+
+
+def _score(sources: Floats, targets: Floats, score: Score) -> float:
+    """The score of the first source with the first target, by the definitions."""
+    one = sources / np.linalg.norm(sources, axis=1, keepdims=True)
+    other = targets / np.linalg.norm(targets, axis=1, keepdims=True)
+    cosines = (one @ other.T).astype(float)
+    a = (np.sort(cosines[0])[-4:].mean() + np.sort(cosines[:, 0])[-4:].mean()) / 2
+    values = {
+        Score.COSINE: cosines[0, 0],
+        Score.MARGIN_DISTANCE: cosines[0, 0] - a,
+        Score.CSLS: 2 * (cosines[0, 0] - a),
+        Score.MARGIN_RATIO: cosines[0, 0] / max(a, 1e-6),
+    }
+    return float(values[score])
+
+
+def test_an_assignment_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "OPTIMAL_CELLS", 11)
+    rng = np.random.default_rng(0)
+    with pytest.raises(InvalidInput, match="3 x 4 texts have 12 scores; at most 11"):
+        align_texts(_random(rng, 3), _random(rng, 4), Method.OPTIMAL)

@@ -47,15 +47,15 @@ def axis_lists(draw: st.DrawFn) -> Floats:
     return rows
 
 
-@given(axis_lists(), axis_lists(), st.integers(1, 5), st.integers(1, 30))
-def test_cutting_the_work_into_blocks_changes_nothing(
-    sources: Floats, targets: Floats, k: int, cells: int
+@given(axis_lists(), axis_lists(), st.integers(1, 15), st.integers(1, 5))
+def test_cutting_the_work_into_tiles_changes_nothing(
+    sources: Floats, targets: Floats, k: int, rows: int
 ) -> None:
     whole = nearest_neighbours(sources, targets, k)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "_BLOCK_CELLS", cells)
-        blocks = nearest_neighbours(sources, targets, k)
-    for one, other in zip(whole, blocks, strict=True):
+        patch.setattr(scoring, "_TILE_ROWS", rows)
+        tiles = nearest_neighbours(sources, targets, k)
+    for one, other in zip(whole, tiles, strict=True):
         np.testing.assert_array_equal(one.cosines, other.cosines)
         np.testing.assert_array_equal(one.indices, other.indices)
 
@@ -103,6 +103,7 @@ def test_margins_are_those_of_their_definition() -> None:
         Score.MARGIN_RATIO: [0.8 / 0.4, 0.5 / 0.6],
         Score.MARGIN_DISTANCE: [0.8 - 0.4, 0.5 - 0.6],
         Score.COSINE: [0.8, 0.5],
+        Score.CSLS: [1.6 - 0.6 - 0.2, 1.0 - 0.4 - 0.8],
     }.items():
         scores = score_pairs(score, cosines, one, other)
         np.testing.assert_allclose(scores, expected, rtol=1e-6)

@@ -14,7 +14,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from models.bundle import Bundle
-from service.api.schemas import AlignRequest, EmbedRequest, RequestModel, SimilarityRequest
+from service.api.align_schemas import AlignRequest
+from service.api.schemas import EmbedRequest, RequestModel, SimilarityRequest
 from service.app import create_app
 from service.encoding.encoder import Encoder, Engine, Unit
 from service.settings import Settings
@@ -182,7 +183,8 @@ def test_answers_have_the_fields_that_the_document_promises(client: TestClient) 
         (align["pairs"][0], "AlignedPair"),
         (client.get("/info").json(), "Info"),
     ):
-        assert set(answer) == set(schemas[name]["properties"]), name
+        schema = schemas[name]
+        assert set(schema["required"]) <= set(answer) <= set(schema["properties"]), name
 
 
 def test_each_request_is_one_line_without_its_texts(
