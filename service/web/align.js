@@ -1,25 +1,29 @@
 // Align: two texts side by side, the links between their sentences, and between their words.
 
-import { allowedValues, call } from "./api.js";
+import { call } from "./api.js";
 import { busy, byId, download, empty, errorBox, examples, h, plural, show } from "./dom.js";
 import { ALIGN } from "./examples.js";
 import { linkedColumns } from "./links.js";
-import { followLanguage, lines, sentences } from "./languages.js";
+import { followLanguage, lines } from "./languages.js";
 import { wordsView } from "./words.js";
 
-const LEVELS = {
-  document: "in order, as in a translated document",
-  text: "in any order, one to one",
-};
 
-let hasWords = false;
+const SIDES = ["source", "target"];
 
-const cut = (text) => (byId("align-cut").value === "lines" ? lines(text) : sentences(text));
+// What is sent: a whole text, which the service cuts into sentences, or its lines.
+const cut = (text) => (byId("align-cut").value === "lines" ? lines(text) : text);
+
+// The sentences of either side as texts, whoever cut them; offsets count characters, not UTF-16.
+function cutAs(answer, side, sent) {
+  const characters = [...sent];
+  const spans = answer.sentences?.[side];
+  return spans ? spans.map(([start, end]) => characters.slice(start, end).join("")) : sent;
+}
 
 async function align() {
-  const texts = { source: cut(byId("align-source").value), target: cut(byId("align-target").value) };
-  for (const side of ["source", "target"]) byId(`align-${side}`).removeAttribute("aria-invalid");
-  const missing = ["source", "target"].find((side) => !texts[side].length);
+  const sent = Object.fromEntries(SIDES.map((side) => [side, cut(byId(`align-${side}`).value)]));
+  for (const side of SIDES) byId(`align-${side}`).removeAttribute("aria-invalid");
+  const missing = SIDES.find((side) => !byId(`align-${side}`).value.trim());
   if (missing) {
     show(byId("align-status"), "Write both texts, then align.");
     byId(`align-${missing}`).focus();
@@ -27,8 +31,8 @@ async function align() {
   }
   show(byId("align-status"), "Aligning…");
   try {
-    const level = byId("align-level").value;
-    draw(texts, await call("POST", "/align", { ...texts, level }));
+    const answer = await call("POST", "/align", { ...sent, level: byId("align-level").value });
+    draw(Object.fromEntries(SIDES.map((side) => [side, cutAs(answer, side, sent[side])])), answer);
   } catch (error) {
     const side = /^(source|target)/u.exec(error.param ?? "")?.[1];
     if (side) byId(`align-${side}`).setAttribute("aria-invalid", "true");
@@ -42,8 +46,8 @@ function draw(texts, answer) {
   const alone = unaligned.source.length + unaligned.target.length;
   show(byId("align-status"), `${plural(pairs.length, "link")} found`,
     alone ? `, ${plural(alone, "sentence")} without a partner.` : ".");
-  const detail = h("div", { class: "words-box", "aria-live": "polite" });
-  const words = wordsView(detail, texts, hasWords);
+  const detail = h("div", { class: "words-box" });
+  const words = wordsView(detail, texts);
   const columns = linkedColumns(texts, pairs, words.show);
   const inOrder = [...pairs].sort((a, b) => a.source[0] - b.source[0] || a.target[0] - b.target[0]);
   show(byId("align-result"), h("div", { class: "card" },
@@ -76,13 +80,13 @@ function save(texts, pairs) {
   const clean = (text) => text.replace(/[\t\r\n]+/gu, " ");
   const rows = pairs.map((pair) => [
     numbers(pair.source), numbers(pair.target), figure(pair.score), figure(pair.cosine), figure(pair.probability),
-    ...["source", "target"].map((side) => clean(pair[side].map((index) => texts[side][index]).join(" "))),
+    ...SIDES.map((side) => clean(pair[side].map((index) => texts[side][index]).join(" "))),
   ]);
   const head = ["source_sentences", "target_sentences", "score", "cosine", "probability", "source", "target"];
   download("alignment.tsv", [head, ...rows].map((row) => `${row.join("\t")}\n`).join(""));
 }
 
-export async function start() {
+export function start() {
   show(byId("align-result"), empty("Nothing aligned yet",
     h("p", {}, "Take an example above, or paste a text and its translation. Point at a sentence to see its partner ",
       "and its words.")));
@@ -94,12 +98,8 @@ export async function start() {
     }
     return run();
   });
-  for (const side of ["source", "target"]) {
+  for (const side of SIDES) {
     byId(`align-${side}`).addEventListener("input", (event) => followLanguage(event.target));
   }
   byId("align-form").addEventListener("submit", (event) => { event.preventDefault(); run(); });
-  const levels = await allowedValues("POST", "/align", "level");
-  hasWords = levels.includes("word");
-  show(byId("align-level"), Object.keys(LEVELS).filter((level) => levels.includes(level))
-    .map((level) => h("option", { value: level }, LEVELS[level])));
 }

@@ -48,19 +48,12 @@ export async function call(method, path, value, options = {}) {
   return response.status === 204 ? null : response.json();
 }
 
-let known = null;
-
-// Whether the service has an endpoint, from its own description.
-export async function offers(method, path) {
-  known ??= call("GET", "/openapi.json").catch((error) => { known = null; throw error; });
-  const document = await known;
-  return Boolean(document.paths[path]?.[method.toLowerCase()]);
-}
-
-// What a field of an endpoint's request may be, from its own description; [] where it tells none.
-export async function allowedValues(method, path, field) {
-  if (!(await offers(method, path))) return [];
-  const operation = (await known).paths[path][method.toLowerCase()];
-  const schema = operation.requestBody?.content["application/json"].schema.properties?.[field];
-  return schema?.enum ?? (schema?.const === undefined ? [] : [schema.const]);
+// What `work` makes of an endpoint; null where this service does not have it.
+export async function ifOffered(work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error.status === 404 || error.status === 405) return null;
+    throw error;
+  }
 }

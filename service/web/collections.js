@@ -1,6 +1,6 @@
 // Collections as Search and Map speak of them: choosing one, and the demonstration.
 
-import { call, offers, send } from "./api.js";
+import { call, ifOffered, send } from "./api.js";
 import { h } from "./dom.js";
 
 export const DEMO = "demo";
@@ -10,9 +10,9 @@ const BATCH = 64;
 
 export const pathOf = (name, rest = "") => `/collections/${encodeURIComponent(name)}${rest}`;
 
-export const hasCollections = () => offers("GET", "/collections");
-
 export const names = async () => (await call("GET", "/collections")).collections;
+
+export const hasCollections = async () => (await ifOffered(names)) !== null;
 
 export const create = (name) => call("PUT", pathOf(name), {});
 

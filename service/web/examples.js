@@ -69,7 +69,7 @@ export const ALIGN = [
     target: "يغلي الماء عند مئة درجة. ويغلي في الجبال العالية قبل ذلك. فالهواء هناك أقل كثافة.",
   },
   {
-    title: "One sentence for two",
+    title: "English and French",
     source: "My grandmother lives in a small village by the sea. Every summer we visit her. We swim and pick berries.",
     target: "Ma grand-mère habite un petit village au bord de la mer, et nous lui rendons visite chaque été. "
       + "Nous nageons et cueillons des baies.",

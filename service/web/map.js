@@ -1,12 +1,11 @@
 // Map: a collection's vectors in two dimensions, as the service projects them.
 
-import { call, offers } from "./api.js";
+import { call } from "./api.js";
 import { DEMO, fromAddress, hasCollections, intoAddress, names, options, pathOf } from "./collections.js";
 import { byId, empty, errorBox, h, plural, show } from "./dom.js";
 import { languageName, short, written } from "./languages.js";
 import { scatter } from "./scatter.js";
 
-const PATH = "/collections/{name}/map";
 const LIMITS = [500, 1000, 2000, 5000];
 
 const narrow = matchMedia("(max-width: 700px)");
@@ -89,9 +88,8 @@ async function refresh() {
 }
 
 export async function start() {
-  if (!(await hasCollections()) || !(await offers("GET", PATH))) {
-    show(byId("map-body"), empty("This service draws no maps",
-      h("p", {}, "Its API has no /collections/{name}/map. A newer Polygrain has.")));
+  if (!(await hasCollections())) {
+    show(byId("map-body"), empty("This service keeps no collections", h("p", {}, "Its API has no /collections, so there is nothing to draw.")));
     return {};
   }
   show(byId("map-body"), ...layout());

@@ -251,7 +251,7 @@ function dropTarget(area) {
 export async function start() {
   if (!(await hasCollections())) {
     show(byId("search-body"), empty("This service keeps no collections",
-      h("p", {}, "Its API has no /collections. A newer Polygrain has.")));
+      h("p", {}, "Its API has no /collections, so there is nothing to search in.")));
     return {};
   }
   show(byId("search-body"), layout());
