@@ -7,7 +7,6 @@ import { linkedColumns } from "./links.js";
 import { followLanguage, lines } from "./languages.js";
 import { wordsView } from "./words.js";
 
-
 const SIDES = ["source", "target"];
 
 // What is sent: a whole text, which the service cuts into sentences, or its lines.

@@ -58,6 +58,7 @@ const worth = (link) => (link.probability === null
 // Two lines of words, as characters (offsets count those), and curves from word to word.
 function linkedWords(source, target, { words, links }) {
   const said = h("p", { class: "muted said", role: "status" }, `${links.length} linked words. Point at one, or walk with the arrows.`);
+  let on = []; // the links of the word that is chosen
   const curves = svg("svg", { class: "word-curves", "aria-hidden": "true" });
   const sides = { source: line("source", source), target: line("target", target) };
   const element = h("div", { class: "words" }, sides.source.element, sides.target.element, curves);
@@ -102,7 +103,7 @@ function linkedWords(source, target, { words, links }) {
   }
 
   function choose(side, index) {
-    const on = links.filter((link) => link[side] === index);
+    on = links.filter((link) => link[side] === index);
     for (const name of ["source", "target"]) {
       sides[name].own.forEach((word, place) => {
         const isOn = (name === side && place === index) || on.some((link) => link[name] === place);
@@ -127,7 +128,7 @@ function linkedWords(source, target, { words, links }) {
       const [x, , y] = middle(sides.source.own[link.source]);
       const [u, v] = middle(sides.target.own[link.target]);
       const bend = (v - y) / 2;
-      return svg("path", { d: `M${x} ${y} C${x} ${y + bend} ${u} ${v - bend} ${u} ${v}`,
+      return svg("path", { class: on.includes(link) ? "on" : null, d: `M${x} ${y} C${x} ${y + bend} ${u} ${v - bend} ${u} ${v}`,
         opacity: (0.25 + 0.5 * Math.max(0, link.probability ?? link.score)).toFixed(2) });
     }));
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 
 from tests.browser.page import Page
@@ -48,8 +49,7 @@ def test_two_texts_are_linked_as_the_api_links_them(page: Page) -> None:
     assert f"{len(links)} links found, {alone} sentence" in page.text_of("#align-status")
     # The partner of the sentence that has the focus is marked, and no other.
     page.script("document.querySelectorAll('.sentence')[0].focus()")
-    marked = [element.text for element in page.all("li.on .sentence [dir]")]
-    assert marked == [SOURCE[0], TARGET[1]]
+    assert page.texts("li.on .sentence [dir]") == [SOURCE[0], TARGET[1]]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,49 @@ def test_a_text_is_cut_into_sentences_in_its_script(
     page.button("Align", "#align-form").click()
     page.one(".linked")
     assert _sentences(page, 1) == sentences
+
+
+def test_the_words_of_a_pair_are_linked_as_the_api_links_them(page: Page) -> None:
+    source, target = "My 🐈 drinks warm milk.", "قطتي تشرب الحليب الدافئ."
+    page.open("align")
+    _write(page, source, target)
+    page.button("Align", "#align-form").click()
+    page.one(".words")
+    (pair,) = page.api("/align", {"source": [source], "target": [target], "level": "word"})["pairs"]
+    assert pair["links"]
+    # Offsets count characters, of which the cat is one; to the browser it is two.
+    for line, (side, text) in enumerate((("source", source), ("target", target))):
+        words = [text[start:end] for start, end in pair["words"][side]]
+        shown = page.script(
+            "return [...document.querySelectorAll('.word-line')[arguments[0]]"
+            ".querySelectorAll('.word')].map((e) => e.textContent)",
+            line,
+        )
+        assert shown == words
+        assert page.all(".word-line")[line].text == text
+    assert len(page.all(".word-curves path")) == len(pair["links"])
+    link = pair["links"][0]
+    first = page.all(".word-line")[0].find_elements(By.CSS_SELECTOR, ".word")[link["source"]]
+    ActionChains(page.browser).move_to_element(first).perform()
+    value = "cosine" if link["probability"] is None else "probability"
+    worth = link["score"] if link["probability"] is None else link["probability"]
+    page.until(lambda: f"{value} {worth:.2f}" in page.text_of(".said"))
+    a, b = (slice(*link[f"{side}_span"]) for side in ("source", "target"))
+    assert page.texts(".word.on") == [source[a], target[b]]
+    assert len(page.all(".word-curves path.on")) == 1
+
+
+def test_words_are_walked_in_their_direction(page: Page) -> None:
+    page.open("align")
+    _write(page, "The cat drinks milk.", "القطة تشرب الحليب.")
+    page.button("Align", "#align-form").click()
+    page.one(".words")
+    for line, forwards in enumerate((Keys.ARROW_RIGHT, Keys.ARROW_LEFT)):
+        words = page.all(".word-line")[line].find_elements(By.CSS_SELECTOR, ".word")
+        page.script("arguments[0].focus()", words[0])
+        page.press(forwards)
+        assert page.focused() == words[1]
+        assert words[0].get_attribute("tabindex") == "-1"
 
 
 def test_the_links_are_saved_as_tsv(page: Page) -> None:

@@ -17,7 +17,7 @@ def _compare(page: Page) -> None:
 
 def _align(page: Page) -> None:
     page.button("English and Arabic", "#align-examples").click()
-    page.one(".linked")
+    page.one(".words")
 
 
 def _search(page: Page) -> None:
