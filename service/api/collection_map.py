@@ -72,8 +72,9 @@ def _point(document: Document, plane: Plane, place: int) -> dict[str, Any]:
         text = f"{text[: _TEXT_CHARACTERS - 1]}…"
     return {
         "id": document.id,
-        "x": round(x, _DECIMALS),
-        "y": round(y, _DECIMALS),
+        # Plus zero, which makes 0 of -0.
+        "x": round(x, _DECIMALS) + 0.0,
+        "y": round(y, _DECIMALS) + 0.0,
         "language": document.language,
         "granularity": document.granularity,
         "text": text,
