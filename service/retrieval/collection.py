@@ -15,7 +15,7 @@ from service.retrieval.database import storage_errors
 from service.retrieval.filters import EVERYTHING, Condition
 from service.retrieval.index import IndexReport, IndexWish
 from service.retrieval.indexes import Indexes
-from service.retrieval.searching import Densities, Query, Search
+from service.retrieval.searching import Query, Search
 from service.retrieval.store import Store
 from service.retrieval.values import (
     Cancel,
@@ -79,7 +79,6 @@ class Collection:
         self.folder = folder
         self._store = store
         self._indexes = Indexes(folder, store)
-        self._densities = Densities()
         self._tend = tend
 
     @classmethod
@@ -204,7 +203,7 @@ class Collection:
                 sequence = view.sequence
                 if self._indexes.applied != sequence:
                     continue
-                search = Search(view, self._indexes, self._densities, sequence, cancel)
+                search = Search(view, self._indexes, cancel)
                 found = search.run(query, vectors)
                 if found is not None and self._indexes.applied == sequence:
                     return found

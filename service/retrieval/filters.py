@@ -53,7 +53,7 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
 
 def one_of(column: str, values: Sequence[str]) -> Condition:
     """What has one of `values` in a column."""
-    return Condition(f"d.{column} IN ({_marks(values)})", tuple(values))
+    return Condition(_known(column, f"d.{column} IN ({_marks(values)})"), tuple(values))
 
 
 def _parse(value: object, param: str, depth: int) -> Condition:
@@ -142,7 +142,7 @@ def _range(name: str, bounds: object, param: str, place: str) -> Condition:
         if kinds != {"text"}:
             raise InvalidInput(f"{place} compares {name}, a string, with a number", place)
         tests = " AND ".join(f"d.{name} {sign} ?" for sign in signs)
-        return Condition(tests, tuple(map(_bound_value, values)))
+        return Condition(_known(name, tests), tuple(map(_bound_value, values)))
     tests = " AND ".join(f"e.value {sign} ?" for sign in signs)
     return _some_value(name, param, f"{_TYPES[kinds.pop()]} AND {tests}", values)
 
@@ -182,6 +182,11 @@ def _some_value(name: str, param: str, test: str, values: Sequence[Scalar]) -> C
         f"(SELECT 1 FROM json_each(d.metadata, ?) AS e WHERE {test}))"
     )
     return Condition(sql, (path, path, *map(_bound_value, values)))
+
+
+def _known(column: str, test: str) -> str:
+    """A test of a column that is false where the column is null, and not unknown to `not`."""
+    return f"coalesce({test}, 0)" if column == "granularity" else test
 
 
 def _path(name: str, param: str) -> str:

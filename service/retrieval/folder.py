@@ -196,10 +196,10 @@ class Collections:
                 with storage_errors(self._folder):
                     self._folder.mkdir(parents=True, exist_ok=True)
                     lock = Lock(self._state, self._owner)
+                    self._lock = lock
                     if lock.alone:
                         self._clear()
                         lock.share()
-                    self._lock = lock
         return self._folder
 
     def _clear(self) -> None:

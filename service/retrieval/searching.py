@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +20,8 @@ NEIGHBOURS = 10
 # CSLS looks at so many times the results asked for, within these numbers.
 _CANDIDATES = 10
 _LEAST_CANDIDATES = 100
-# And at no more candidates in one request, since each may cost a search of its own.
-MAX_CANDIDATES = 50_000
+# And at no more candidates in one request: each is read and compared with every query.
+MAX_CANDIDATES = 250_000
 
 # Results of one request.
 MAX_RESULTS = 100_000
@@ -33,8 +32,8 @@ MAX_BALANCED = 64
 # Queries between two looks at whether the search is still wanted.
 _BLOCK_QUERIES = 32
 
-# Densities that are remembered until the collection changes.
-_REMEMBERED = 200_000
+# Documents whose densities are measured at a time.
+_BLOCK_DOCUMENTS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,50 +68,12 @@ class Ranked:
 _Group = dict[int, Keys | None]
 
 
-class Densities:
-    """The mean cosine of documents with their nearest neighbours, remembered while it holds."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sequence = -1
-        self._known: dict[int, float] = {}
-
-    def of(self, keys: Keys, index: Index, view: View, sequence: int) -> Floats:
-        """The densities of distinct `keys` (n,), of one space, at a sequence number."""
-        with self._lock:
-            if self._sequence != sequence or len(self._known) > _REMEMBERED:
-                self._sequence, self._known = sequence, {}
-            known = dict(self._known)
-        missing = np.array([key for key in keys.tolist() if key not in known], np.int64)
-        if len(missing):
-            found = dict(zip(missing.tolist(), _densities(missing, index, view), strict=True))
-            known |= found
-            with self._lock:
-                if self._sequence == sequence:
-                    self._known |= found
-        return np.array([known[key] for key in keys.tolist()], np.float32)
-
-
-def _densities(keys: Keys, index: Index, view: View) -> list[float]:
-    vectors = view.vectors(keys)
-    # One more, since the nearest of a document is itself.
-    hits = index.search(vectors, NEIGHBOURS + 1)
-    others = (hits.keys >= 0) & (hits.keys != keys[:, None])
-    # Where copies crowd a document out of its own neighbours, the last is one too many.
-    others[others.sum(axis=1) > NEIGHBOURS, -1] = False
-    counts = np.maximum(others.sum(axis=1), 1)
-    means: list[float] = (np.where(others, hits.scores, 0).sum(axis=1) / counts).tolist()
-    return means
-
-
 @dataclass(frozen=True, slots=True)
 class Search:
     """One request's search of a collection at one moment."""
 
     view: View
     indexes: Indexes
-    densities: Densities
-    sequence: int
     cancel: Cancel
 
     def run(self, query: Query, vectors: Mapping[int, Floats]) -> list[list[Found]] | None:
@@ -125,10 +86,10 @@ class Search:
         for group in groups:
             _check_comparable(group, vectors, self.indexes.spaces)
         _check_cost(query, query.queries * max(1, len(groups)))
+        by_group = [self._rank(query, vectors, group) for group in groups]
         ranked = [
-            each
-            for block in _blocks(query.queries)
-            for each in self._block(query, vectors, groups, block)
+            _balanced(each, query.top_k) if query.balance else each[0]
+            for each in zip(*by_group, strict=True)
         ]
         return self._found(query, ranked)
 
@@ -141,6 +102,8 @@ class Search:
             return [
                 {space: np.concatenate(list(keys.values())) for space, keys in matching.items()}
             ]
+        if not matching:
+            return [{}]
         languages = sorted({language for keys in matching.values() for language in keys})
         if len(languages) > MAX_BALANCED:
             raise InvalidInput(
@@ -153,31 +116,18 @@ class Search:
             for language in languages
         ]
 
-    def _block(
-        self,
-        query: Query,
-        vectors: Mapping[int, Floats],
-        groups: Sequence[_Group],
-        block: slice,
-    ) -> Iterator[Ranked]:
-        by_group = [self._rank(query, vectors, group, block) for group in groups]
-        for each in zip(*by_group, strict=True):
-            yield _balanced(each, query.top_k) if query.balance else each[0]
-
-    def _rank(
-        self, query: Query, vectors: Mapping[int, Floats], group: _Group, block: slice
-    ) -> list[Ranked]:
-        """The best of a group for each query of a block, whatever space they are in."""
+    def _rank(self, query: Query, vectors: Mapping[int, Floats], group: _Group) -> list[Ranked]:
+        """The best of a group for each query, whatever space they are in."""
         scores, keys = [], []
         for space, allowed in group.items():
-            self.cancel.check()
-            index = self.indexes.of(space)
-            hits = index.search(vectors[space][block], query.candidates, allowed=allowed)
-            scores.append(self._csls(hits, index) if query.score == "csls" else hits.scores)
+            hits = self._nearest(query, self.indexes.of(space), vectors[space], allowed)
+            scores.append(
+                self._csls(hits, vectors[space]) if query.score == "csls" else hits.scores
+            )
             keys.append(hits.keys)
         if not scores:
             none = Ranked(np.empty(0, np.float32), np.empty(0, np.int64))
-            return [none] * (block.stop - block.start)
+            return [none] * query.queries
         return [
             _best(row, found, query)
             for row, found in zip(
@@ -185,26 +135,50 @@ class Search:
             )
         ]
 
-    def _csls(self, hits: Hits, index: Index) -> Floats:
+    def _nearest(self, query: Query, index: Index, vectors: Floats, allowed: Keys | None) -> Hits:
+        """What an index finds for all queries, looking up in between whether it is still wanted."""
+        blocks = []
+        for start in range(0, len(vectors), _BLOCK_QUERIES):
+            self.cancel.check()
+            block = vectors[start : start + _BLOCK_QUERIES]
+            blocks.append(index.search(block, query.candidates, allowed=allowed))
+        return Hits(
+            np.concatenate([hits.scores for hits in blocks]),
+            np.concatenate([hits.keys for hits in blocks]),
+        )
+
+    def _csls(self, hits: Hits, vectors: Floats) -> Floats:
         """2 cos − density around the query − density around the document (Conneau et al., 2018).
 
-        The density around a document is that among the documents: who asks is not known before.
+        The density around a query is its mean cosine with the nearest documents that may be found,
+        that around a document its mean cosine with the nearest queries of the request: a document
+        that is near to many of them is a hub, and says little. Of one query the ranking is that of
+        the cosine.
         """
-        distinct = np.unique(hits.keys[hits.keys >= 0])
+        there = hits.keys >= 0
+        distinct = np.unique(hits.keys[there])
         if not len(distinct):
             return hits.scores
-        densities = []
-        for start in range(0, len(distinct), 1_000):
-            self.cancel.check()
-            some = distinct[start : start + 1_000]
-            densities.append(self.densities.of(some, index, self.view, self.sequence))
+        around_documents = np.concatenate(
+            [
+                self._density(distinct[start : start + _BLOCK_DOCUMENTS], vectors)
+                for start in range(0, len(distinct), _BLOCK_DOCUMENTS)
+            ]
+        )
         places = np.searchsorted(distinct, np.maximum(hits.keys, distinct[0]))
-        around_documents = np.concatenate(densities)[places]
-        near = hits.scores[:, :NEIGHBOURS]
-        there = hits.keys[:, :NEIGHBOURS] >= 0
-        around_queries = np.where(there, near, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-        scores: Floats = 2 * hits.scores - around_queries[:, None] - around_documents
+        near = np.where(there, hits.scores, 0)[:, :NEIGHBOURS].sum(axis=1)
+        around_queries = near / np.maximum(there[:, :NEIGHBOURS].sum(axis=1), 1)
+        scores: Floats = 2 * hits.scores - around_queries[:, None] - around_documents[places]
         return scores
+
+    def _density(self, keys: Keys, queries: Floats) -> Floats:
+        """The mean cosine of documents with the nearest of `queries`: (keys,)."""
+        self.cancel.check()
+        # Not a number where a document is gone: then all is read anew.
+        cosines = self.view.vectors(keys) @ queries.T
+        first = max(0, cosines.shape[1] - NEIGHBOURS)
+        density: Floats = np.partition(cosines, first, axis=1)[:, first:].mean(axis=1)
+        return density
 
     def _found(self, query: Query, ranked: Sequence[Ranked]) -> list[list[Found]] | None:
         distinct = np.unique(np.concatenate([each.keys for each in ranked])) if ranked else None
@@ -224,11 +198,6 @@ class Search:
             ]
             for each in ranked
         ]
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    for start in range(0, count, _BLOCK_QUERIES):
-        yield slice(start, min(start + _BLOCK_QUERIES, count))
 
 
 def _check_comparable(
