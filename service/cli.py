@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -16,7 +17,13 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from models.bundle import Bundle, BundleError
-from service.api.align_schemas import ScoreName
+from service.api.align_schemas import (
+    LANGUAGE_PATTERN,
+    MOST_MERGED,
+    LevelName,
+    MethodName,
+    ScoreName,
+)
 from service.api.schemas import LongTextName, TextGranularity
 from service.collection_cli import collection_group
 from service.demo_cli import demo
@@ -104,6 +111,17 @@ def _finite(
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is no finite number")
     return value
+
+
+def _two_languages(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, str] | None:
+    if value is None:
+        return None
+    names = value.split(",")
+    if len(names) != 2 or not all(re.fullmatch(LANGUAGE_PATTERN, name) for name in names):
+        raise click.BadParameter(f"{value!r} is not two languages; give them as en,de")
+    return names[0], names[1]
 
 
 @click.group(cls=_OneLineErrors)
@@ -268,11 +286,22 @@ def embed(
 @click.argument("target", type=click.File("rb"))
 @_granularity_option
 @click.option(
+    "--level",
+    type=click.Choice(get_args(LevelName)),
+    default="text",
+    show_default=True,
+    help="Lines in any order; sentences of documents, in order; or words of parallel lines.",
+)
+@click.option("--raw", is_flag=True, help="Each file is one text, to be split into sentences.")
+@click.option(
+    "--method",
+    type=click.Choice(get_args(MethodName)),
+    help="How pairs are chosen.  [default: one_to_one; argmax for words]",
+)
+@click.option(
     "--score",
     type=click.Choice(get_args(ScoreName)),
-    default="margin_ratio",
-    show_default=True,
-    help="What pairs are ranked by.",
+    help="What pairs are ranked by.  [default: margin_ratio; cosine for words]",
 )
 @click.option(
     "-k",
@@ -287,6 +316,39 @@ def embed(
     callback=_finite,
     help="Leave pairs with a lower score out.",
 )
+@click.option(
+    "--min-probability",
+    type=click.FloatRange(0, 1),
+    callback=_finite,
+    help="Leave less likely pairs out; for bundles that are calibrated.",
+)
+@click.option(
+    "--languages",
+    metavar="A,B",
+    callback=_two_languages,
+    help="The languages of SOURCE and TARGET, such as en,de.",
+)
+@click.option(
+    "--max-merge",
+    type=click.IntRange(1, MOST_MERGED),
+    default=4,
+    show_default=True,
+    help="Neighbouring sentences of a document that may be taken as one.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["tsv", "jsonl"]),
+    default="tsv",
+    show_default=True,
+    help="What is written to standard output.",
+)
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page too, with both sides, lines between them, and scores.",
+)
 @_skip_blank_option
 @_bundle_option
 @_model_options
@@ -295,23 +357,44 @@ def align(
     source: IO[bytes],
     target: IO[bytes],
     granularity: str,
-    score: str,
+    level: str,
+    raw: bool,
+    method: str | None,
+    score: str | None,
     k: int,
     threshold: float | None,
+    min_probability: float | None,
+    languages: tuple[str, str] | None,
+    max_merge: int,
+    form: str,
+    page: Path | None,
     skip_blank: bool,
     **given: object,
 ) -> None:
-    """Pair the lines of SOURCE and TARGET that are translations of each other, in any order.
+    """Pair what SOURCE and TARGET have in common: lines, sentences of documents, or words.
 
-    Writes tab-separated lines, best pair first: score, cosine, line number in SOURCE, line number
-    in TARGET, source text, target text. A tab inside a text is written as a space.
+    Writes tab-separated lines: score, cosine, number in SOURCE, number in TARGET, source text,
+    target text; lines in any order the best first, sentences of documents in order. Of words:
+    cosine, line, where they begin and end in the source, the same in the target, source word,
+    target word. A tab inside a text is written as a space.
     """
     settings = read_settings(given)
-    from service.alignment.scoring import Score
-    from service.files import Reading, align_lines
+    from service.align_files import Output, align_files
+    from service.alignment.wanted import Wanted
+    from service.files import Reading
 
+    wanted = Wanted.of(
+        level,
+        method,
+        score,
+        k=k,
+        threshold=threshold,
+        min_probability=min_probability,
+        languages=languages,
+        max_merge=max_merge,
+    )
     reading = Reading(granularity, skip_blank=skip_blank)
-    align_lines(source, target, reading, settings, score=Score(score), k=k, threshold=threshold)
+    align_files(source, target, reading, wanted, settings, Output(form, page), raw=raw)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""The same work on files, without a server: lines in, vectors or pairs out."""
+"""The same work on files, without a server: how lines are read, and what `embed` writes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import click
 import numpy as np
 
 from models.bundle import Granularity
-from service.alignment.matching import align_one_to_one
-from service.alignment.scoring import Score
 from service.api.responses import facts_json, write_json
 from service.encoding.encoder import Encoded, Encoder, Options, Unit
 from service.encoding.session import Vectors, Wish
@@ -45,7 +43,7 @@ def embed_lines(
     file: IO[bytes], reading: Reading, options: Options, out: Path | None, settings: Settings
 ) -> None:
     """Write the vectors of a file's lines: JSON lines to standard output, or to `out` as .npy."""
-    encoder = _open_encoder(settings)
+    encoder = open_encoder(settings)
     if reading.adapter is not None:
         _check_adapter(reading.adapter, encoder)
     units = (
@@ -59,36 +57,8 @@ def embed_lines(
         _write_array(out, (encoded.vectors for _, encoded in chunks), encoder.manifest.dimension)
 
 
-def align_lines(
-    source: IO[bytes],
-    target: IO[bytes],
-    reading: Reading,
-    settings: Settings,
-    *,
-    score: Score,
-    k: int,
-    threshold: float | None,
-) -> None:
-    """Write the pairs of lines that are translations, tab-separated, to standard output."""
-    sources = _file_units(source, reading)
-    targets = _file_units(target, reading)
-    encoder = _open_encoder(settings)
-    units = [unit for _, unit in sources + targets]
-    options = Options(comparable=True)
-    vectors = encoder.encode(units, options, batch_tokens=settings.batch_tokens).vectors
-    alignment = align_one_to_one(
-        vectors[: len(sources)], vectors[len(sources) :], score=score, k=k, threshold=threshold
-    )
-    stdout = sys.stdout.buffer
-    for pair in alignment.pairs:
-        (source_line, one), (target_line, other) = sources[pair.source], targets[pair.target]
-        fields = [f"{pair.score:.6f}", f"{pair.cosine:.6f}", str(source_line), str(target_line)]
-        texts = [unit.text.replace("\t", " ") for unit in (one, other)]
-        stdout.write("\t".join(fields + texts).encode() + b"\n")
-    stdout.flush()
-
-
-def _open_encoder(settings: Settings) -> Encoder:
+def open_encoder(settings: Settings) -> Encoder:
+    """The bundle of `settings` at work."""
     return Encoder.open(settings.bundle, threads=settings.threads, wish=Wish.of(settings))
 
 
@@ -153,7 +123,7 @@ def _write_header(file: IO[bytes], rows: int, dimension: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _file_units(file: IO[bytes], reading: Reading) -> list[tuple[int, Unit]]:
+def file_units(file: IO[bytes], reading: Reading) -> list[tuple[int, Unit]]:
     """The lines of a file with their numbers; at least one, or ClickException."""
     origin = f"{file.name} line"
     units = [

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.bundle import TEXT_GRANULARITIES, Granularity, Manifest
+from service.alignment.blocks import Match
 from service.alignment.calibration import Calibration
-from service.alignment.documents import Match
 from service.alignment.matching import Method, align_texts
 from service.alignment.scoring import Floats
 from service.alignment.segmentation import Span, word_spans

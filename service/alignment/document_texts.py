@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from service.alignment.documents import Block
+from service.alignment.blocks import Block
 from service.alignment.segmentation import Span, sentence_spans
 from service.errors import InvalidInput
 

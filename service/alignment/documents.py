@@ -14,7 +14,6 @@ are encoded (`Plan`), for the second and last alignment.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,14 +27,24 @@ from service.alignment.band import (
     cosines_in,
     through,
 )
-from service.alignment.scoring import Floats, Indices, Score, score_pairs, unit_rows
+from service.alignment.blocks import (
+    REFERENCES,
+    SCORED_REFERENCES,
+    Block,
+    Blocks,
+    Match,
+    is_single,
+    scored,
+    spread_blocks,
+)
+from service.alignment.scoring import Floats, Indices, Score, unit_rows
 
 # What these do to the F1 of gold documents is printed by `python -m benchmarks.alignment_quality`.
 # Cost of leaving a sentence out. A pair of unrelated texts costs about 0.5.
 SKIP_COST = 0.35
 # What a pair costs for its merging alone: so little that it only decides between ways that are as
 # good as each other, of which the one with more pairs is taken.
-MERGE_COST = np.float32(1e-3)
+MERGE_COST = 1e-3
 # How much worse than the best way a merged pair's way may be for its blocks to be encoded.
 SLACK = 0.3
 
@@ -43,35 +52,7 @@ SLACK = 0.3
 _COARSEST = 256
 # How far around a coarser alignment the finer one looks.
 _RADIUS = 16
-# Blocks of the other document that a block's distance to others is measured over.
-_REFERENCES = 64
-# The same for the neighbours of a margin.
-_SCORED_REFERENCES = 1_024
-
 ONE_TO_ONE: Step = (1, 1)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Block:
-    """Neighbouring sentences that are read as one text, from `start` up to `end`."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Neighbouring source sentences that say what neighbouring target sentences say."""
-
-    source: Block
-    target: Block
-    score: float
-    cosine: float
-
-    @property
-    def merged(self) -> bool:
-        """Whether a side has several sentences, so that both were read as paragraphs."""
-        return self.source.end - self.source.start > 1 or self.target.end - self.target.start > 1
 
 
 class Plan:
@@ -101,8 +82,8 @@ class Plan:
             source_blocks |= {Block(i - p, i) for i in rows[ends].tolist()}
             target_blocks |= {Block(j - q, j) for j in columns[ends].tolist()}
         self._references = (
-            _spread_blocks(len(sources), min(2, max_merge)),
-            _spread_blocks(len(targets), min(2, max_merge)),
+            spread_blocks(len(sources), min(2, max_merge)),
+            spread_blocks(len(targets), min(2, max_merge)),
         )
         if source_blocks:
             source_blocks |= set(self._references[0])
@@ -125,8 +106,8 @@ class Plan:
         two sentences that do not overlap the partner.
         """
         blocks = (
-            _Blocks(self.source_blocks, unit_rows(source_blocks)),
-            _Blocks(self.target_blocks, unit_rows(target_blocks)),
+            Blocks(self.source_blocks, unit_rows(source_blocks)),
+            Blocks(self.target_blocks, unit_rows(target_blocks)),
         )
         costs = {ONE_TO_ONE: self._one_to_one}
         if self.source_blocks:
@@ -137,20 +118,20 @@ class Plan:
             for b in beads
             if b.step not in (SKIP_SOURCE, SKIP_TARGET)
         ]
-        single = [pair for pair in paired if _is_single(pair)]
-        merged = [pair for pair in paired if not _is_single(pair)]
-        sentences = _Blocks.singles(self._sources), _Blocks.singles(self._targets)
+        single = [pair for pair in paired if is_single(pair)]
+        merged = [pair for pair in paired if not is_single(pair)]
+        sentences = Blocks.singles(self._sources), Blocks.singles(self._targets)
         spread = (
-            _spread_blocks(len(self._sources), 1, _SCORED_REFERENCES),
-            _spread_blocks(len(self._targets), 1, _SCORED_REFERENCES),
+            spread_blocks(len(self._sources), 1, SCORED_REFERENCES),
+            spread_blocks(len(self._targets), 1, SCORED_REFERENCES),
         )
         return sorted(
-            _scored(single, *sentences, spread, score, k)
-            + _scored(merged, *blocks, self._references, score, k),
+            scored(single, *sentences, spread, score, k)
+            + scored(merged, *blocks, self._references, score, k),
             key=lambda match: match.source,
         )
 
-    def _block_costs(self, sources: _Blocks, targets: _Blocks) -> dict[Step, Floats]:
+    def _block_costs(self, sources: Blocks, targets: Blocks) -> dict[Step, Floats]:
         rows, columns = self._band.cells
         source_base = _base(sources.vectors, targets.of(self._references[1]))
         target_base = _base(targets.vectors, sources.of(self._references[0]))
@@ -165,35 +146,6 @@ class Plan:
         return costs
 
 
-class _Blocks:
-    """Blocks with their vectors."""
-
-    def __init__(self, blocks: Sequence[Block], vectors: Floats) -> None:
-        self.vectors = vectors
-        self._place = {block: place for place, block in enumerate(blocks)}
-
-    @classmethod
-    def singles(cls, vectors: Floats) -> _Blocks:
-        return cls([Block(index, index + 1) for index in range(len(vectors))], vectors)
-
-    def places(self, blocks: Sequence[Block]) -> Indices:
-        return np.array([self._place[block] for block in blocks], np.int64)
-
-    def of(self, blocks: Sequence[Block]) -> Floats:
-        return self.vectors[self.places(blocks)]
-
-
-def _is_single(pair: tuple[Block, Block]) -> bool:
-    return all(block.end - block.start == 1 for block in pair)
-
-
-def _spread_blocks(sentences: int, size: int, count: int = _REFERENCES) -> tuple[Block, ...]:
-    """At most `count` blocks without overlap, evenly spread over a document."""
-    size = min(size, sentences)
-    starts = np.linspace(0, sentences - size, min(count, sentences // size)).astype(int)
-    return tuple(Block(start, start + size) for start in starts.tolist())
-
-
 def _sums(vectors: Floats, size: int) -> Floats:
     """The direction of every `size` neighbours that end before a place: (n + 1, dim)."""
     sums = np.zeros((len(vectors) + 1, vectors.shape[1]), np.float32)
@@ -204,27 +156,31 @@ def _sums(vectors: Floats, size: int) -> Floats:
 
 def _base(vectors: Floats, others: Floats) -> Floats:
     """The mean cosine distance of each vector to `others`."""
-    base: Floats = 1 - (vectors @ others.T).mean(axis=1)
-    return base
+    return np.asarray(1 - (vectors @ others.T).mean(axis=1), np.float32)
 
 
 def _cost(cosines: Floats, bases: Floats, step: Step) -> Floats:
     """A pair's distance over what is usual, more of it for more sentences."""
-    weight = np.float32(step[0] * step[1])
-    distances = np.maximum(1 - cosines, np.float32(0))
-    cost = weight * distances / np.maximum(bases, np.float32(1e-6)) + MERGE_COST * (weight - 1)
-    weighted: Floats = cost.astype(np.float32, copy=False)
-    return weighted
+    weight = step[0] * step[1]
+    cost = weight * np.maximum(1 - cosines, 0) / np.maximum(bases, 1e-6)
+    total: Floats = (cost + MERGE_COST * (weight - 1)).astype(np.float32)
+    return total
 
 
 def _summed_costs(
     band: Band, sources: Floats, targets: Floats, steps: Sequence[Step]
 ) -> dict[Step, Floats]:
     """The costs of `steps` in every cell, blocks taken for the sums of their sentences."""
-    longest = min(max(max(step) for step in steps), len(sources), len(targets))
-    ends = [{p: _sums(side, p) for p in range(1, longest + 1)} for side in (sources, targets)]
+    sizes = [
+        range(1, 1 + min(len(side), max(step[place] for step in steps)))
+        for place, side in enumerate((sources, targets))
+    ]
+    ends = [
+        {size: _sums(side, size) for size in own}
+        for side, own in zip((sources, targets), sizes, strict=True)
+    ]
     spread = [
-        np.concatenate([_spread(sums[p:], _REFERENCES // longest) for p, sums in side.items()])
+        np.concatenate([_spread(sums[p:], REFERENCES // len(side)) for p, sums in side.items()])
         for side in ends
     ]
     bases = [
@@ -234,7 +190,7 @@ def _summed_costs(
     rows, columns = band.cells
     costs = {}
     for p, q in steps:
-        if max(p, q) > longest:
+        if p not in sizes[0] or q not in sizes[1]:
             continue
         cosines = cosines_in(band, ends[0][p], ends[1][q])
         cost = _cost(cosines, bases[0][p][rows] + bases[1][q][columns], (p, q))
@@ -244,7 +200,8 @@ def _summed_costs(
 
 
 def _spread(vectors: Floats, count: int) -> Floats:
-    return vectors[np.linspace(0, len(vectors) - 1, min(count, len(vectors))).astype(int)]
+    spread: Floats = vectors[np.linspace(0, len(vectors) - 1, min(count, len(vectors))).astype(int)]
+    return spread
 
 
 def _band_of(sources: Floats, targets: Floats) -> Band:
@@ -268,45 +225,3 @@ def _band_of(sources: Floats, targets: Floats) -> Band:
 def _halved(vectors: Floats) -> Floats:
     """Neighbours added two by two; the last alone where their number is odd."""
     return unit_rows(np.add.reduceat(vectors, np.arange(0, len(vectors), 2), axis=0))
-
-
-def _scored(
-    pairs: Sequence[tuple[Block, Block]],
-    sources: _Blocks,
-    targets: _Blocks,
-    references: tuple[Sequence[Block], Sequence[Block]],
-    score: Score,
-    k: int,
-) -> list[Match]:
-    if not pairs:
-        return []
-    ones, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    one, other = sources.of(ones), targets.of(others)
-    cosines = np.clip(np.einsum("cd,cd->c", one, other), np.float32(-1), np.float32(1))
-    one_mean = _mean_cosine(one, cosines, others, targets.of(references[1]), references[1], k)
-    other_mean = _mean_cosine(other, cosines, ones, sources.of(references[0]), references[0], k)
-    scores = score_pairs(score, cosines, one_mean, other_mean)
-    rows = zip(pairs, scores.tolist(), cosines.tolist(), strict=True)
-    return [Match(*pair, value, cosine) for pair, value, cosine in rows]
-
-
-def _mean_cosine(
-    vectors: Floats,
-    cosines: Floats,
-    partners: Sequence[Block],
-    others: Floats,
-    references: Sequence[Block],
-    k: int,
-) -> Floats:
-    """The mean cosine of each vector with its k nearest: its partner and references beside it."""
-    near: Floats = vectors @ others.T
-    starts, ends = (np.array([getattr(b, edge) for b in references]) for edge in ("start", "end"))
-    for row, partner in enumerate(partners):
-        near[row, (starts < partner.end) & (partner.start < ends)] = -np.inf
-    near = np.concatenate([cosines[:, None], near], axis=1)
-    k = min(k, near.shape[1])
-    nearest = np.partition(near, near.shape[1] - k, axis=1)[:, near.shape[1] - k :]
-    there = np.isfinite(nearest)
-    mean = np.where(there, nearest, 0).sum(axis=1) / there.sum(axis=1)
-    clipped: Floats = np.clip(mean, -1, 1).astype(np.float32, copy=False)
-    return clipped

@@ -10,9 +10,6 @@ from service.alignment.scoring import Score
 from service.alignment.words import WordMethod
 from service.errors import InvalidInput, quote
 
-# Sentences that may be taken together, on either side. Costs grow with its square.
-MOST_MERGED = 8
-
 
 class Level(StrEnum):
     """What is aligned."""

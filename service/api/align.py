@@ -12,8 +12,9 @@ from starlette.responses import Response
 from models.bundle import Granularity
 from service.alignment import aligned
 from service.alignment.aligned import Aligned, AlignedPair, Judge, LinkedSentences
+from service.alignment.blocks import Block
 from service.alignment.document_texts import Document
-from service.alignment.documents import Block, Plan
+from service.alignment.documents import Plan
 from service.alignment.segmentation import Span
 from service.alignment.wanted import Level, Wanted
 from service.api.align_schemas import AlignRequest, AlignResponse

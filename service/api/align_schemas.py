@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, StringConstraints
 
-from service.alignment.wanted import MOST_MERGED
 from service.api.schemas import (
     GRANULARITY_HELP,
     RequestModel,
@@ -17,10 +16,15 @@ from service.api.schemas import (
     Usage,
 )
 
+# Sentences that may be taken together, on either side. The work grows with its square.
+MOST_MERGED = 8
+
 LevelName = Literal["text", "document", "word"]
 MethodName = Literal["one_to_one", "mutual", "best", "optimal", "monotonic", "argmax", "itermax"]
 ScoreName = Literal["margin_ratio", "margin_distance", "cosine", "csls"]
-LanguageName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")]
+# As in a bundle's manifest.
+LANGUAGE_PATTERN = r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$"
+LanguageName = Annotated[str, StringConstraints(pattern=LANGUAGE_PATTERN)]
 
 
 class AlignRequest(RequestModel):

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from service.alignment import documents
 from service.alignment.band import Band, Bead, Step, cheapest, through
+from service.alignment.blocks import Block, Match
 from service.alignment.document_texts import Document, joined
-from service.alignment.documents import Block, Match, Plan
+from service.alignment.documents import Plan
 from service.alignment.matching import Method, align_texts
 from service.alignment.scoring import Score
 from service.errors import InvalidInput
@@ -157,6 +158,13 @@ def test_documents_of_very_different_lengths() -> None:
     long, short = (rng.normal(size=(n, 8)).astype(np.float32) for n in (1_000, 1))
     for sides in ((long, short), (short, long), (short, short)):
         assert len(_aligned(*sides)) <= 1
+
+
+def test_one_sentence_may_stand_for_the_whole_other_document() -> None:
+    parts = np.random.default_rng(8).normal(size=(4, DIMENSION)).astype(np.float32)
+    whole = parts.sum(axis=0, keepdims=True)
+    assert _places(_aligned(whole, parts)) == [(0, 1, 0, 4)]
+    assert _places(_aligned(parts, whole)) == [(0, 4, 0, 1)]
 
 
 def test_margins_are_those_of_lists_of_sentences() -> None:
