@@ -106,3 +106,38 @@ def test_nothing_comes_from_elsewhere(page: Page) -> None:
     )
     assert page.script("return window.slipped ?? null") is None
     assert any("Content Security Policy" in complaint for complaint in page.complaints())
+
+
+def test_a_service_that_asks_for_a_key_gets_one(page: Page) -> None:
+    """The service of these tests asks for none, so its answers are put in its mouth."""
+    page.open()
+    page.script(
+        "window.fetch = async (path, {headers}) => {"
+        "  window.sent = headers;"
+        "  const error = {code: 'invalid_api_key', message: 'this service asks for an API key'};"
+        "  return new Response(JSON.stringify({error}), {status: 401});"
+        "};"
+    )
+    page.button("Names", "#compare-examples").click()
+    assert "this service asks for an API key" in page.text_of("[role=alert]")
+    page.fill("#key", "pg-secret")
+    page.button("Use this key").click()
+    # The page loads anew, and from then on shows the key with every request.
+    page.until(lambda: page.script("return window.sent ?? 'new'") == "new")
+    page.wait_for_tab("compare")
+    page.script(
+        "const ask = window.fetch;"
+        "window.fetch = (path, options) => {"
+        "  window.sent = options.headers; return ask(path, options);"
+        "};"
+    )
+    page.button("Names", "#compare-examples").click()
+    page.one(".heat")
+    assert page.script("return window.sent.Authorization") == "Bearer pg-secret"
+
+
+def test_a_service_that_is_gone_is_said_to_be(page: Page) -> None:
+    page.open()
+    page.script("window.fetch = async () => { throw new TypeError('Failed to fetch'); };")
+    page.button("Names", "#compare-examples").click()
+    assert "cannot be reached" in page.text_of("[role=alert]")
