@@ -1,5 +1,7 @@
 // The service's HTTP API. Whatever goes wrong is an ApiError with the service's own message.
 
+import { recall, remember } from "./dom.js";
+
 const KEY = "polygrain-key";
 
 export class ApiError extends Error {
@@ -11,10 +13,10 @@ export class ApiError extends Error {
 
 let onKeyWanted = () => {};
 export const whenKeyWanted = (ask) => { onKeyWanted = ask; };
-export const useKey = (key) => sessionStorage.setItem(KEY, key);
+export const useKey = (key) => remember(KEY, key, "sessionStorage");
 
 function headersFor(extra = {}) {
-  const key = sessionStorage.getItem(KEY);
+  const key = recall(KEY, "sessionStorage");
   return key ? { ...extra, Authorization: `Bearer ${key}` } : extra;
 }
 

@@ -1,7 +1,7 @@
 // The frame: tabs, theme, shortcuts, and which bundle is served.
 
 import { call, useKey, whenKeyWanted } from "./api.js";
-import { byId, errorBox, plural } from "./dom.js";
+import { byId, errorBox, plural, recall, remember } from "./dom.js";
 
 // A tab's module is loaded when it is first opened.
 const TABS = {
@@ -62,9 +62,10 @@ function moveBetweenTabs(event) {
 
 // Light and dark: the system's, until the reader chooses.
 const dark = matchMedia("(prefers-color-scheme: dark)");
+let chosenTheme = recall("polygrain-theme");
 
 function paint() {
-  const theme = localStorage.getItem("polygrain-theme") ?? (dark.matches ? "dark" : "light");
+  const theme = chosenTheme ?? (dark.matches ? "dark" : "light");
   document.documentElement.dataset.theme = theme;
   const button = byId("theme");
   button.textContent = theme === "dark" ? "Light" : "Dark";
@@ -74,7 +75,8 @@ function paint() {
 
 function switchTheme() {
   const now = document.documentElement.dataset.theme;
-  localStorage.setItem("polygrain-theme", now === "dark" ? "light" : "dark");
+  chosenTheme = now === "dark" ? "light" : "dark";
+  remember("polygrain-theme", chosenTheme);
   paint();
 }
 
@@ -88,7 +90,7 @@ function shortcut(event) {
   }
   const isWriting = event.target.closest?.("input, textarea, select, dialog");
   const isChord = event.ctrlKey || event.metaKey || event.altKey;
-  if (isWriting || isChord || localStorage.getItem("polygrain-keys") === "off") return;
+  if (isWriting || isChord || recall("polygrain-keys") === "off") return;
   if (NAMES[Number(event.key) - 1]) {
     go(NAMES[Number(event.key) - 1]);
   } else if (event.key === "/") {
@@ -120,9 +122,9 @@ function begin() {
   const help = byId("help");
   byId("help-open").addEventListener("click", () => help.showModal());
   byId("help-close").addEventListener("click", () => help.close());
-  byId("keys-on").checked = localStorage.getItem("polygrain-keys") !== "off";
+  byId("keys-on").checked = recall("polygrain-keys") !== "off";
   byId("keys-on").addEventListener("change", (event) =>
-    localStorage.setItem("polygrain-keys", event.target.checked ? "on" : "off"));
+    remember("polygrain-keys", event.target.checked ? "on" : "off"));
   document.addEventListener("keydown", shortcut);
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault(); // the address after # is the tab's

@@ -82,11 +82,18 @@ function fill(texts) {
   for (const text of texts) addText(text);
 }
 
+// A heat map of more is no picture any more.
+const MOST_TEXTS = 100;
+
 async function compare() {
   const filled = fields().filter((field) => field.value.trim());
   if (filled.length < 2) {
     show(byId("compare-status"), "Write two texts or more, then compare.");
     (fields().find((field) => !field.value.trim()) ?? addText()).focus();
+    return;
+  }
+  if (filled.length > MOST_TEXTS) {
+    show(byId("compare-status"), `These are ${filled.length} texts; the heat map takes ${MOST_TEXTS}. The API takes more.`);
     return;
   }
   for (const field of fields()) if (!field.value.trim() && fields().length > 2) field.closest("li").remove();

@@ -46,14 +46,39 @@ export function download(name, content, type = "text/tab-separated-values;charse
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-// Run `work` while `button` shows that it is busy; a second press meanwhile does nothing.
+const waiting = new Map();
+
+// Run `work` while `button` shows that it is busy. Of what is pressed meanwhile, the last runs next.
 export async function busy(button, work) {
-  if (button.getAttribute("aria-busy") === "true") return;
+  const isBusy = waiting.has(button);
+  waiting.set(button, work);
+  if (isBusy) return;
   button.setAttribute("aria-busy", "true");
   try {
-    await work();
+    for (let next = work; next; next = waiting.get(button)) {
+      waiting.set(button, null);
+      await next();
+    }
   } finally {
+    waiting.delete(button);
     button.removeAttribute("aria-busy");
+  }
+}
+
+// What the browser keeps for the page; nothing, where its owner forbids that.
+export function recall(key, store = "localStorage") {
+  try {
+    return window[store].getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(key, value, store = "localStorage") {
+  try {
+    window[store].setItem(key, value);
+  } catch {
+    // Then it holds until the page is left.
   }
 }
 

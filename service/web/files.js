@@ -22,7 +22,8 @@ function documentOf(value, place, name) {
   }
   const others = Object.entries(row).filter(([key, value]) => !FIELDS.includes(key) && value !== "");
   const metadata = { ...row.metadata, ...Object.fromEntries(others) };
-  const document = { id: row.id ? String(row.id) : `${name}, ${place}`, text: row.text };
+  const id = String(row.id ?? "");
+  const document = { id: id || `${name}, ${place}`, text: row.text };
   for (const key of ["language", "granularity"]) if (row[key]) document[key] = row[key];
   return Object.keys(metadata).length ? { ...document, metadata } : document;
 }
@@ -65,11 +66,12 @@ function cells(content, separator) {
   if (separator === "\t") return content.split(/\r?\n/u).map((line) => line.split("\t"));
   const rows = [[]];
   const cell = /("(?:[^"]|"")*"|[^,\r\n]*)(,|\r?\n|$)/gy;
-  for (let match = cell.exec(content); match && cell.lastIndex <= content.length; match = cell.exec(content)) {
+  for (;;) {
+    const match = cell.exec(content);
+    if (!match) throw new Error(`In row ${rows.length} a quotation mark stands inside a cell; double it.`);
     const [, value, end] = match;
     rows.at(-1).push(value.startsWith('"') ? value.slice(1, -1).replaceAll('""', '"') : value);
-    if (!end) break;
+    if (!end) return rows;
     if (end !== ",") rows.push([]);
   }
-  return rows;
 }

@@ -11,6 +11,7 @@ import { resultList } from "./results.js";
 
 let chosen = null;
 let wantedLanguages = new Set();
+let asked = 0; // searches so far, of which only the last is shown
 let taking = null; // the AbortController of a file that is being taken in
 
 function layout() {
@@ -67,7 +68,10 @@ async function refresh(name) {
 }
 
 async function choose(name, list = null) {
-  if (name !== chosen) wantedLanguages = new Set();
+  if (name !== chosen) {
+    wantedLanguages = new Set();
+    byId("search-result").replaceChildren();
+  }
   chosen = name;
   if (list) options(byId("collection"), list, name);
   byId("collection").value = name ?? "";
@@ -220,9 +224,11 @@ async function search() {
     return byId("query").focus();
   }
   const began = performance.now();
+  const mine = ++asked;
   try {
     const body = request();
     const { results: [hits] } = await call("POST", pathOf(chosen, "/search"), body);
+    if (mine !== asked) return;
     const took = Math.round(performance.now() - began);
     const found = new Set(hits.map((hit) => hit.language)).size;
     show(byId("search-status"), hits.length
@@ -230,6 +236,7 @@ async function search() {
       : "Nothing found within these filters.");
     show(byId("search-result"), hits.length ? resultList(hits, body.queries[0]) : null);
   } catch (error) {
+    if (mine !== asked) return;
     byId("search-status").replaceChildren();
     show(byId("search-result"), errorBox(error));
   }

@@ -119,6 +119,7 @@ def test_files_of_every_kind_are_taken_in(clean: Page, tmp_path: Path) -> None:
         ("bad.jsonl", '{"text": "ok"}\n{"text":\n', "line 2 is not JSON"),
         ("bad.tsv", "one\ttwo\na\tb\n", 'names no column "text"'),
         ("none.jsonl", '{"text": "ok"}\n{"title": "x"}\n', "line 2: there is no text"),
+        ("bad.csv", 'text\n"a" b\n', "In row 2 a quotation mark"),
         ("empty.txt", "\n\n", "holds no text"),
         # What only the service can know is said in its words, with the document's own id.
         ("bad.json", '[{"text": "ok", "id": "x", "language": "Deutsch"}]', "language"),
