@@ -13,6 +13,7 @@ export class ApiError extends Error {
 
 let onKeyWanted = () => {};
 export const whenKeyWanted = (ask) => { onKeyWanted = ask; };
+export const usesKey = () => recall(KEY, "sessionStorage") !== null;
 export const useKey = (key) => remember(KEY, key, "sessionStorage");
 
 function headersFor(extra = {}) {

@@ -65,7 +65,7 @@ const table = (separator) => (content) => {
 function cells(content, separator) {
   if (separator === "\t") return content.split(/\r?\n/u).map((line) => line.split("\t"));
   const rows = [[]];
-  const cell = /("(?:[^"]|"")*"|[^,\r\n]*)(,|\r?\n|$)/gy;
+  const cell = /("(?:[^"]|"")*"|(?!")[^,\r\n]*)(,|\r?\n|$)/gy;
   for (;;) {
     const match = cell.exec(content);
     if (!match) throw new Error(`In row ${rows.length} a quotation mark stands inside a cell; double it.`);

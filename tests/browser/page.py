@@ -21,7 +21,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from service.demo import passages
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-PATIENCE_S = 20
+# Long, for machines that do much else at the same time; nothing waits so long that works.
+PATIENCE_S = 60
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 DRIVER = shutil.which("chromedriver")
