@@ -30,6 +30,11 @@ function progress({ counts: { total, completed, failed }, rows_per_second: rate,
   return rows.filter(Boolean).join(" · ");
 }
 
+// How far it is: in what it does now, which moves more often than the rows that are on disk.
+function reached({ counts: { total, completed, failed }, stage }) {
+  return stage?.total ? stage : { done: completed + failed, total };
+}
+
 // A link to a file of the job. Where the service asks for a key, the file is fetched with it.
 function fileLink(label, file) {
   const link = h("a", { class: "button", href: file.url, download: "", onclick: async (event) => {
@@ -51,7 +56,7 @@ function fileLink(label, file) {
 export function jobCard(job, act, old = null) {
   const card = old ?? h("article", { class: "card job", "data-id": job.id });
   const held = card.contains(document.activeElement) ? document.activeElement.dataset.act : null;
-  const { total, completed, failed } = job.counts;
+  const { done, total } = reached(job);
   const button = (name, label) => h("button", {
     type: "button", "data-act": name, onclick: ({ currentTarget }) => act(name, job, currentTarget),
   }, label);
@@ -61,12 +66,12 @@ export function jobCard(job, act, old = null) {
       h("span", { class: `badge state-${job.state}` }, job.state),
       h("h2", {}, job.type), job.request?.collection ? h("span", { class: "muted" }, "in ", h("bdi", {}, job.request.collection)) : null,
       h("time", { class: "muted to-end", datetime: job.created_at }, new Date(job.created_at).toLocaleString())),
-    isActive(job) ? h("progress", { max: total ?? 1, value: total === null ? null : completed + failed, "aria-label": "Progress" }) : null,
+    isActive(job) ? h("progress", { max: total ?? 1, value: total === null ? null : done, "aria-label": "Progress" }) : null,
     h("p", { class: "muted number" }, progress(job)),
     job.error ? errorBox({ title: "It failed", message: job.error }) : null,
     h("div", { class: "row" },
       job.results ? fileLink(job.results.partial ? "Partial results" : "Results", job.results) : null,
-      job.errors ? fileLink("Bad rows", job.errors) : null,
+      job.errors?.rows ? fileLink("Bad rows", job.errors) : null,
       isActive(job) && job.state !== "cancelling" ? button("cancel", "Cancel") : null,
       isActive(job) ? null : button("remove", "Delete")));
   if (held) (card.querySelector(`[data-act="${held}"]`) ?? card.querySelector("button, a"))?.focus();

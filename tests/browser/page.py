@@ -173,6 +173,10 @@ class Page:
         for name in self.api("/collections")["collections"]:
             self.api(f"/collections/{name}", method="DELETE")
 
+    def has_jobs(self) -> bool:
+        """Whether the service takes jobs."""
+        return "/jobs" in self.api("/openapi.json")["paths"]
+
     def api(self, path: str, body: object = None, method: str | None = None) -> Any:  # noqa: ANN401
         """The service's own answer to a request of the test, as the oracle."""
         data = None if body is None else json.dumps(body).encode()

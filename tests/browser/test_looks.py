@@ -32,6 +32,9 @@ def _map(page: Page) -> None:
 
 
 def _jobs(page: Page) -> None:
+    if page.has_jobs() and not page.api("/jobs")["jobs"]:
+        page.button("Embed the demonstration").click()
+        page.one(".state-completed")
     page.one("#jobs-body > *")
 
 
