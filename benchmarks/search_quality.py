@@ -19,7 +19,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,8 @@ def _serving(bundle: Path) -> Iterator[Client]:
         log = Path(state) / "server.log"
         with Process("polygrain serve", command, environment, log) as process:
             first_answer(process, port, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            yield HttpClient(f"127.0.0.1:{port}")
+            with closing(HttpClient(f"127.0.0.1:{port}")) as client:
+                yield client
 
 
 def _index(client: Client, name: str, pools: dict[str, Pool]) -> None:

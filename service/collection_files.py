@@ -58,8 +58,8 @@ class Source:
     @property
     def size(self) -> int:
         """Bytes of the file; 0 where that is not known."""
-        path = Path(self.file.name) if isinstance(self.file.name, str) else None
-        return path.stat().st_size if path is not None and path.is_file() else 0
+        path = Path(str(getattr(self.file, "name", "")))
+        return path.stat().st_size if path.is_file() else 0
 
 
 def read_documents(source: Source, read: Callable[[int], None]) -> Iterator[Document]:
@@ -82,7 +82,8 @@ def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     batch: list[Document] = []
     characters = 0
     for document in documents:
-        length = len(document.get("text") or "")
+        text = document.get("text")
+        length = len(text) if isinstance(text, str) else 0  # what is no text, the server refuses
         if batch and (len(batch) == _BATCH or characters + length > _BATCH_CHARACTERS):
             yield batch
             batch, characters = [], 0
@@ -157,7 +158,7 @@ def _read_parquet(source: Source, read: Callable[[int], None]) -> Iterator[Docum
                 number += 1
                 yield _of_row(row, source, number)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise click.ClickException(f"{source.file.name} is no Parquet file: {error}") from None
+        raise click.ClickException(f"the file is no Parquet: {error}") from None
 
 
 _READERS: Mapping[str, Callable[[Source, Callable[[int], None]], Iterator[Document]]] = {

@@ -32,6 +32,9 @@ BODY_ERRORS = (400, 404, 409, 413, 415, 422, 429, 500, 503, 507)
 # Bytes of one document's metadata.
 MAX_METADATA_BYTES = 65_536
 
+# How far from 1 the length of a unit vector of float32 may be.
+_UNIT_ERROR = 1e-6
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _Result = TypeVar("_Result")
@@ -145,6 +148,8 @@ def vector_rows(
             f"{param(int(bad[0]))} has length {norms[bad[0]]}; send a vector with a direction",
             param(int(bad[0])),
         )
+    # What is a unit vector already stays as it is, to the bit.
+    norms = np.where(np.abs(norms - 1) < _UNIT_ERROR, 1, norms)
     return np.ascontiguousarray(rows / norms[:, None], np.float32)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from models.bundle import Granularity, Manifest
 from service.encoding.granularity import route
 from service.encoding.texts import Unit, check_text
@@ -99,10 +97,3 @@ def _compares(one: Space, other: Space, manifest: Manifest) -> bool:
     # What other bundles say of their adapters is not known here.
     current = is_current(one, manifest) and is_current(other, manifest)
     return current and manifest.is_comparable(one.adapter, other.adapter)
-
-
-def unit_rows(vectors: Floats) -> Floats:
-    """Vectors (n, dimensions) given length 1; zero rows stay zero."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    rows: Floats = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-    return np.ascontiguousarray(rows)

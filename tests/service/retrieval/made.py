@@ -37,4 +37,5 @@ def entry(
 def unit(count: int, seed: int = 0) -> Floats:
     """Random rows of length 1: (count, DIMENSIONS)."""
     rows = np.random.default_rng(seed).normal(size=(count, DIMENSIONS))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
