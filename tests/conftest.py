@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from models.bundle import Bundle
 from tests.tiny_bundle import write_tiny_bundle
+
+# No assertion depends on time: a machine may be busy, and the first example may load a library.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")

@@ -171,14 +171,24 @@ def _largest(values: Floats, k: int) -> Indices:
     count = values.shape[1]
     if k >= count:
         return np.argsort(-values, axis=1, kind="stable")
-    smallest_kept = np.partition(values, count - k, axis=1)[:, count - k, None]
+    columns = np.argpartition(values, count - k, axis=1)[:, count - k :]
+    smallest_kept = np.take_along_axis(values, columns, axis=1).min(axis=1, keepdims=True)
+    # Which of equals a partition keeps is chance; most rows have none at the edge.
+    tied = np.flatnonzero(np.count_nonzero(values >= smallest_kept, axis=1) > k)
+    if len(tied):
+        columns[tied] = _first_of_equals(values[tied], smallest_kept[tied], k)
+    columns.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)
+
+
+def _first_of_equals(values: Floats, smallest_kept: Floats, k: int) -> Indices:
+    """Columns of the k largest values in each row, in order, the lower index among equals."""
     above = values > smallest_kept
     tied = values == smallest_kept
     places_left = k - above.sum(axis=1, keepdims=True)
     kept = above | (tied & (tied.cumsum(axis=1) <= places_left))
-    columns = np.nonzero(kept)[1].reshape(len(values), k)
-    order = np.argsort(-np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
+    return np.nonzero(kept)[1].reshape(len(values), k)
 
 
 def _ratio(cosines: Floats, mean_cosines: Floats) -> Floats:

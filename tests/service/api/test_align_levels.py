@@ -15,7 +15,10 @@ from service.alignment.calibration import Calibration
 from service.alignment.scoring import Floats, Score
 from service.alignment.wanted import Wanted
 from service.alignment.words import WordMethod, link_words
+from service.app import create_app
+from service.encoding.encoder import Encoder
 from service.errors import InvalidInput
+from service.settings import Settings
 from tests.tiny_bundle import ADAPTERS, expected_embedding, expected_tokens, tiny_tokenizer
 
 SENTENCES = ["The cat sat.", "The big red dog sat on the mat.", "Le chat!", "Hund on hund.", "Red!"]
@@ -102,6 +105,26 @@ def test_methods_reach_the_alignment_of_texts(client: TestClient, method: str) -
     found = {(pair["source"][0], pair["target"][0]) for pair in answer["pairs"]}
     assert {(0, 0), (1, 1), (2, 2)} <= found
     assert len(found) == (5 if method == "best" else 3)
+
+
+def test_the_limit_of_texts_holds_for_the_sentences_of_a_text(encoder: Encoder) -> None:
+    with TestClient(create_app(Settings(max_items=3), encoder)) as client:
+        body = {"source": "A cat. A dog. A mat.", "target": ["The cat."], "level": "document"}
+        response = client.post("/align", json=body)
+        assert response.status_code == 413
+        assert (
+            "the request has 4 texts; at most 3 are allowed" in response.json()["error"]["message"]
+        )
+        assert _post(client, **{**body, "source": "A cat. A dog."})["pairs"]
+
+
+def test_a_text_may_be_longer_than_one_of_its_sentences(encoder: Encoder) -> None:
+    with TestClient(create_app(Settings(max_item_characters=20), encoder)) as client:
+        text = "The cat sat. " * 500  # split in a thread
+        answer = _post(client, source=text, target=text, level="document")
+        assert _pairs(answer) == [([n], [n]) for n in range(500)]
+        response = client.post("/align", json={"source": "cat " * 10, "target": ["cat"]})
+        assert response.json()["error"]["param"] == "source[0]"
 
 
 def _word_states(text: str) -> tuple[np.ndarray, list[str]]:
