@@ -18,6 +18,7 @@ from service.api import (
     admin,
     align,
     collection_documents,
+    collection_map,
     collection_search,
     collections,
     embed,
@@ -29,6 +30,7 @@ from service.api import (
 from service.api.documentation import Operation, documentation_routes, operation_routes
 from service.api.requests import Service
 from service.api.responses import write_json
+from service.api.web import web_routes
 from service.encoding.encoder import Encoder
 from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
 from service.metrics import Metrics
@@ -51,6 +53,7 @@ OPERATIONS = (
     *collections.OPERATIONS,
     *collection_documents.OPERATIONS,
     *collection_search.OPERATIONS,
+    *collection_map.OPERATIONS,
     *ops.OPERATIONS,
     *admin.OPERATIONS,
 )
@@ -100,6 +103,7 @@ def create_app(
         routes=[
             *operation_routes([_opened(operation, settings) for operation in OPERATIONS]),
             *documentation_routes(OPERATIONS),
+            *web_routes(),
         ],
         middleware=middleware_of(settings, metrics.observe),
         exception_handlers=dict.fromkeys((PolygrainError, HTTPException, Exception), _answer),

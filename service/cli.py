@@ -27,6 +27,7 @@ from service.api.align_schemas import (
 )
 from service.api.schemas import LongTextName, TextGranularity
 from service.collection_cli import collection_group
+from service.demo_cli import demo
 from service.errors import PolygrainError
 from service.keys_cli import keys_group
 from service.mine_cli import mine
@@ -429,6 +430,7 @@ def info(**given: object) -> None:
 
 main.add_command(mine)
 main.add_command(collection_group)
+main.add_command(demo)
 
 
 @main.group(name="bundle")

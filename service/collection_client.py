@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import os
 import queue
 import threading
 import urllib.parse
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 import click
 import orjson
 
-from service.settings import Settings
+from service.settings import API_KEY_VARIABLE, Settings
 
 _JSON = {"Content-Type": "application/json"}
 _PIECE_BYTES = 1 << 16
@@ -58,7 +59,9 @@ class HttpClient:
     def stream(self, method: str, path: str, body: bytes | None = None) -> Iterator[bytes]:
         """See `Client`."""
         try:
-            headers = {} if body is None else _JSON
+            headers = {} if body is None else dict(_JSON)
+            if key := os.environ.get(API_KEY_VARIABLE):
+                headers["Authorization"] = f"Bearer {key}"
             self._connection.request(method, self._prefix + path, body, headers)
             response = self._connection.getresponse()
             if response.status != 200:

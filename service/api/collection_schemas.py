@@ -285,6 +285,27 @@ class SearchResponse(ResponseModel):
     usage: Usage
 
 
+class MapPoint(ResponseModel):
+    """A document on the map; of a long text, its beginning."""
+
+    id: str
+    x: float
+    y: float
+    language: str
+    granularity: str | None
+    text: str | None
+
+
+class MapResponse(ResponseModel):
+    """A collection in two dimensions. `adapter` made its vectors; null: the caller did."""
+
+    documents: int
+    adapter: str | None
+    # The shares of all variance that x and y hold.
+    variance: list[float]
+    points: list[MapPoint]
+
+
 class RebuildResponse(ResponseModel):
     """What was embedded anew, and the collection since."""
 

@@ -56,6 +56,15 @@ class Report:
     spaces: Sequence[SpaceReport]
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some documents of one space, with their vectors (n, dimensions)."""
+
+    space: Space
+    documents: list[Document]
+    vectors: Floats
+
+
 class Collection:
     """One folder's documents. Safe to call from several threads.
 
@@ -145,6 +154,28 @@ class Collection:
             documents = view.page(condition, after, limit)
             keys = np.array([each.key for each in documents], np.int64)
             return documents, view.vectors(keys)
+
+    def sample(self, limit: int, cancel: Cancel | None = None) -> Sample | None:
+        """At most `limit` documents of the space that has most, each language by its share.
+
+        The same ones until the collection changes. None where it is empty.
+        """
+        with self._store.reading(cancel) as view:
+            by_space = {
+                space: np.concatenate(list(languages.values()))
+                for space, languages in view.matching(EVERYTHING).items()
+            }
+            if not by_space:
+                return None
+            space, keys = max(by_space.items(), key=lambda item: len(item[1]))
+            # Evenly spaced over keys that are sorted by language.
+            taken = np.linspace(0, len(keys) - 1, min(limit, len(keys))).round().astype(np.int64)
+            documents = view.by_keys(keys[taken].tolist())
+            return Sample(
+                view.spaces()[space],
+                [documents[key] for key in keys[taken].tolist()],
+                view.vectors(keys[taken]),
+            )
 
     def count(self, condition: Condition = EVERYTHING, cancel: Cancel | None = None) -> int:
         """How many documents meet `condition`."""

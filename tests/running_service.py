@@ -1,0 +1,51 @@
+"""`polygrain serve` on the shipped bundle, as a process of its own, for tests that use it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = Path(sys.executable).with_name("polygrain")
+PATIENCE_S = 60
+
+
+@contextmanager
+def running_service(folder: Path) -> Iterator[str]:
+    """The address of a service on a free port, whose state and log lie in `folder`."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [str(PROGRAM), "serve", "--port", str(port), "--threads", "1"]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("POLYGRAIN_")}
+    ours["POLYGRAIN_STATE_DIR"] = str(folder / "state")
+    log = folder / "log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, cwd=ROOT, env=ours, stderr=output) as server,
+    ):
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/readyz", server, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            assert server.wait(PATIENCE_S) == 0
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE_S):
+                return
+        except urllib.error.URLError:
+            running = server.poll() is None and time.monotonic() < deadline
+            assert running, log.read_text(encoding="utf-8")
+            time.sleep(0.1)
