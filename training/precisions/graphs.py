@@ -78,23 +78,29 @@ def write_float16(graph: Path, target: Path) -> None:
 
 
 def store_in_single(model: onnx.ModelProto) -> None:
-    """Undo `export.store_in_half` in place: weights as float32 again, their Casts gone.
-
-    Those behind a look-up stay, where they cast float32 to itself.
-    """
+    """Undo `export.store_in_half` in place: weights as float32 again, their Casts gone."""
     graph = model.graph
     halves = {
         each.name: each for each in graph.initializer if each.data_type == TensorProto.FLOAT16
     }
-    casts = {
-        node.input[0]: node.output[0]
-        for node in graph.node
-        if node.op_type == "Cast" and node.input[0] in halves
-    }
+    # What a float16 weight, or what was looked up in one, is called as float32.
+    single: dict[str, str] = {}
+    kept = []
+    looked_up = set()
+    for node in graph.node:
+        if node.op_type == "Cast" and node.input[0] in (*halves, *looked_up):
+            single[node.input[0]] = node.output[0]
+            continue
+        if node.op_type == "Gather" and node.input[0] in halves:
+            looked_up.add(node.output[0])
+            single[node.input[0]] = node.input[0].removesuffix("_float16")
+        kept.append(node)
+    for node in kept:
+        for names in (node.input, node.output):
+            names[:] = [single.get(name, name) for name in names]
     for name, tensor in halves.items():
         values = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(values, casts.get(name, name)))
-    kept = [node for node in graph.node if node.op_type != "Cast" or node.input[0] not in casts]
+        tensor.CopyFrom(numpy_helper.from_array(values, single.get(name, name)))
     del graph.node[:]
     graph.node.extend(kept)
 

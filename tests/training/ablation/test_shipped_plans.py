@@ -18,7 +18,8 @@ PLANS = ("adapters", "granularity", "mining", "negatives", "noise", "soft", "wor
 
 def _expanded(name: str) -> tuple[Plan, Runs]:
     plan = Plan.read(FOLDER / f"{name}.toml")
-    return plan, expand(plan, dict.fromkeys(plan.inputs, "there"), Choice())
+    given = {name: each.default or "there" for name, each in plan.inputs.items()}
+    return plan, expand(plan, given, Choice())
 
 
 def test_these_are_all() -> None:
@@ -37,7 +38,7 @@ def test_every_arm_is_a_recipe_and_a_table_fits_two_hours(name: str) -> None:
             assert seeds == [1, 2, 3] or (not found.train and seeds == [1])
         hours = sum(training_cost(job).tokens for job in own.values()) / 15_000 / 3600
         # What is left of two hours is for measuring and loading.
-        assert 0.05 < hours < 1.4, (table, hours)
+        assert 0.005 < hours < 1.4, (table, hours)
 
 
 def test_arms_differ_in_what_their_names_say() -> None:
@@ -79,7 +80,7 @@ def test_equal_effective_batches_are_equal() -> None:
         arm: jobs[runs.of["negatives", arm][1]].recipe.adapters["sentence"]
         for arm in ("in-batch", "GradCache", "gathered")
     }
-    assert {each.batch_pairs * each.accumulation_steps for each in plans.values()} == {256}
+    assert {each.batch_pairs * each.accumulation_steps for each in plans.values()} == {128}
     assert len({each.steps for each in plans.values()}) == 1
     assert plans["GradCache"].gradient_cache
     assert not plans["gathered"].gradient_cache

@@ -108,7 +108,9 @@ def test_every_granularity_and_score_has_a_curve(made: tuple[Bundle, str, str]) 
         assert set(own.curves) == set(SCORES)
         for curve in own.curves.values():
             assert set(curve.pairs) == {"de en", "en fr"}
-        assert all(30 <= count <= 50 for count in own.texts.values())
+        # Half of the 70 pairs that are held out are a language's own, and the others' English
+        # texts are left out of it with them.
+        assert own.texts == {"de": 70, "fr": 70}
     assert table.pool < 50
 
 
@@ -116,7 +118,7 @@ def test_the_report_plots_every_score(made: tuple[Bundle, str, str]) -> None:
     _, output, page = made
     assert page.count("<svg") == len(SCORES) * len(GRANULARITIES)
     assert sum(line.startswith("sentence ") for line in output.splitlines()) == len(SCORES)
-    assert "http" not in page
+    assert "://" not in page
 
 
 def test_a_bundle_is_calibrated_again_with_one_line_in_its_card(
