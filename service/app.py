@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,12 +12,21 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api import align, embed, ops, similarity
-from service.api.documentation import documentation_routes
+from service.api import (
+    align,
+    collection_documents,
+    collection_search,
+    collections,
+    embed,
+    ops,
+    similarity,
+)
+from service.api.documentation import documentation_routes, operation_routes
 from service.api.requests import Service
 from service.api.responses import write_json
 from service.encoding.encoder import Encoder, Engine
 from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
+from service.retrieval.work import CollectionWork
 from service.settings import Settings
 from service.telemetry import REQUEST_ID_HEADER, RequestLog, request_id
 
@@ -24,6 +34,9 @@ OPERATIONS = (
     *embed.OPERATIONS,
     *similarity.OPERATIONS,
     *align.OPERATIONS,
+    *collections.OPERATIONS,
+    *collection_documents.OPERATIONS,
+    *collection_search.OPERATIONS,
     *ops.OPERATIONS,
 )
 
@@ -41,15 +54,20 @@ def create_app(settings: Settings, encoder: Encoder) -> Starlette:
             model_threads=settings.model_threads,
             cache_bytes=settings.cache_bytes,
         )
-        app.state.service = Service(settings, engine)
+        # Workers of one supervisor are one server: they share the collections.
+        owner = os.getppid() if settings.workers > 1 else os.getpid()
+        work = CollectionWork(settings.state_dir, owner)
+        app.state.service = Service(settings, engine, work)
         try:
             yield
         finally:
-            await engine.close()
+            try:
+                await engine.close()
+            finally:
+                await work.close()
 
-    operations = [operation.route() for operation in OPERATIONS]
     app = Starlette(
-        routes=[*operations, *documentation_routes(OPERATIONS)],
+        routes=[*operation_routes(OPERATIONS), *documentation_routes(OPERATIONS)],
         middleware=[Middleware(RequestLog)],
         exception_handlers=dict.fromkeys((PolygrainError, HTTPException, Exception), _answer),
         lifespan=lifespan,

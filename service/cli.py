@@ -17,6 +17,7 @@ import click
 
 from models.bundle import Bundle, BundleError
 from service.api.schemas import LongTextName, ScoreName, TextGranularity
+from service.collection_cli import collection_group
 from service.errors import PolygrainError
 from service.settings import (
     DeviceName,
@@ -117,6 +118,11 @@ def main() -> None:
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 @click.option("--workers", type=int, help="Processes behind the one port.  [default: 1]")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where collections are kept.  [default: ~/.local/share/polygrain]",
+)
 @_bundle_option
 @_model_options
 @_threads_option
@@ -321,6 +327,9 @@ def info(**given: object) -> None:
     wish = Wish.of(settings)
     choice = choose(wish, look(wish), manifest)
     click.echo(orjson.dumps(describe(manifest, choice, settings), option=orjson.OPT_INDENT_2))
+
+
+main.add_command(collection_group)
 
 
 @main.group(name="bundle")

@@ -51,6 +51,22 @@ class MethodNotAllowed(PolygrainError):
     code = "method_not_allowed"
 
 
+class Conflict(PolygrainError):
+    """What is asked for contradicts what is there."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+
+
+class NotComparable(PolygrainError):
+    """Vectors of different makers would be compared, whose cosines mean nothing."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "not_comparable"
+
+
 class TooLarge(PolygrainError):
     """The request goes over a limit that the settings name."""
 
@@ -73,6 +89,14 @@ class InvalidInput(PolygrainError):
     status = 422
     type = "invalid_request_error"
     code = "invalid_value"
+
+
+class RecallTooLow(InvalidInput):
+    """A built index finds less than was asked for; it is not published."""
+
+
+class IndexDamaged(PolygrainError):
+    """A file holds no whole index of ours; whoever opens it sets it aside and builds another."""
 
 
 class Overloaded(PolygrainError):
@@ -112,6 +136,22 @@ class NotReady(PolygrainError):
     status = 503
     type = "unavailable_error"
     code = "not_ready"
+
+
+class StorageUnavailable(PolygrainError):
+    """The state folder cannot be read or written now; nothing that was acknowledged is lost."""
+
+    status = 503
+    type = "storage_error"
+    code = "storage_unavailable"
+
+
+class StorageFull(PolygrainError):
+    """The disk has no room for the write, of which nothing was kept."""
+
+    status = 507
+    type = "storage_error"
+    code = "storage_full"
 
 
 def quote(value: object) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -122,17 +123,24 @@ def _write_json_lines(chunks: Iterable[tuple[list[int], Encoded]]) -> None:
 
 def _write_array(path: Path, blocks: Iterable[Vectors], dimension: int) -> None:
     """Write blocks of rows as one `.npy` file, whole or not at all, one block in memory."""
+    with written_whole(path) as file:
+        # numpy leaves room in the header for the row count to grow, so it is written twice.
+        _write_header(file, 0, dimension)
+        rows = 0
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, "<f4").tobytes())
+            rows += len(block)
+        file.seek(0)
+        _write_header(file, rows, dimension)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that gets the name `path` once all is written, and vanishes if that fails."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            # numpy leaves room in the header for the row count to grow, so it is written twice.
-            _write_header(file, 0, dimension)
-            rows = 0
-            for block in blocks:
-                file.write(np.ascontiguousarray(block, "<f4").tobytes())
-                rows += len(block)
-            file.seek(0)
-            _write_header(file, rows, dimension)
+            yield file
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:

@@ -30,6 +30,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: Path = DEFAULT_BUNDLE
+    # Where collections are kept; made at the first use. In the home folder, so that they are the
+    # same whatever folder the service is started in.
+    state_dir: Path = Path("~/.local/share/polygrain")
     host: str = "127.0.0.1"
     # 0 lets the system choose; the log line `listening` tells which.
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080

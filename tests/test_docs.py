@@ -31,6 +31,7 @@ def named_in_table(heading: str) -> list[str]:
     [
         ("Base, for serving:", None),
         ("Extras `cpu` and `gpu`", ("cpu", "gpu")),
+        ("Extra `parquet`:", ("parquet",)),
         ("Extra `training`:", ("training",)),
         ("Extra `dev`:", ("dev",)),
     ],
@@ -44,7 +45,7 @@ def test_every_dependency_has_its_reason(heading: str, extras: tuple[str, ...] |
 
 
 def test_the_tables_cover_every_extra() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {"cpu", "gpu", "training", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {"cpu", "gpu", "parquet", "training", "dev"}
 
 
 def test_the_changelog_knows_this_version() -> None:

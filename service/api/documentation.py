@@ -8,6 +8,7 @@ the service nor its requests pay for it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -32,11 +33,14 @@ _TITLE = "Polygrain"
 _ASSETS = "/docs/assets"
 
 
+_PATH_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A path with its handler, and what the documentation tells of it beside the docstring."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     handler: Handler
     tag: str
@@ -47,9 +51,31 @@ class Operation:
     # Media types of the answer beside JSON, with what they hold.
     other_answers: tuple[tuple[str, str], ...] = ()
 
-    def route(self) -> Route:
-        """The route that serves it."""
-        return Route(self.path, self.handler, methods=[self.method])
+    # Parameters of the query, by name, with what they do.
+    query: tuple[tuple[str, str], ...] = ()
+
+
+def operation_routes(operations: Sequence[Operation]) -> list[BaseRoute]:
+    """The routes that serve them, one for each path, whatever its methods."""
+    handlers: dict[str, dict[str, Handler]] = {}
+    for operation in operations:
+        handlers.setdefault(operation.path, {})[operation.method] = operation.handler
+    return [
+        Route(path, _dispatcher(by_method), methods=list(by_method))
+        for path, by_method in handlers.items()
+    ]
+
+
+def _dispatcher(by_method: dict[str, Handler]) -> Handler:
+    if len(by_method) == 1:
+        return next(iter(by_method.values()))
+
+    async def dispatch(request: Request) -> Response:
+        # Starlette answers HEAD wherever there is a GET.
+        method = "GET" if request.method == "HEAD" else request.method
+        return await by_method[method](request)
+
+    return dispatch
 
 
 def documentation_routes(operations: Sequence[Operation]) -> list[BaseRoute]:
@@ -116,8 +142,39 @@ def _described(operation: Operation) -> dict[str, Any]:
         }
     errors = {status: {"model": ErrorBody} for status in operation.errors}
     described: dict[str, Any] = {"responses": {200: success, **errors}}
+    parameters: list[JsonValue] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PATH_PARAMETER.findall(operation.path)
+    ]
+    parameters += [
+        {"name": name, "in": "query", "description": does, "schema": {"type": "string"}}
+        for name, does in operation.query
+    ]
+    extra: dict[str, JsonValue] = {"parameters": parameters} if parameters else {}
     if operation.request is not None:
-        content: dict[str, JsonValue] = {"schema": operation.request.model_json_schema()}
-        body = {"required": True, "content": {"application/json": content}}
-        described["openapi_extra"] = {"requestBody": body}
+        content: dict[str, JsonValue] = {"schema": _schema(operation.request)}
+        body: JsonValue = {"required": True, "content": {"application/json": content}}
+        extra["requestBody"] = body
+    if extra:
+        described["openapi_extra"] = extra
     return described
+
+
+def _schema(model: type[RequestModel]) -> JsonValue:
+    """The model's schema in one piece: what it refers to stands where it is referred to."""
+    schema: dict[str, JsonValue] = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    assert isinstance(definitions, dict)
+
+    def whole(node: JsonValue) -> JsonValue:
+        if isinstance(node, list):
+            return [whole(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        node = dict(node)
+        name = str(node.pop("$ref", "")).removeprefix("#/$defs/")
+        named = whole(definitions[name]) if name else {}
+        assert isinstance(named, dict)
+        return named | {key: whole(value) for key, value in node.items()}
+
+    return whole(schema)

@@ -22,6 +22,7 @@ from service.errors import (
     UnsupportedMediaType,
     quote,
 )
+from service.retrieval.work import CollectionWork
 from service.settings import Settings
 from service.telemetry import count
 
@@ -38,6 +39,7 @@ class Service:
 
     settings: Settings
     engine: Engine
+    collections: CollectionWork
 
 
 def service_of(request: Request) -> Service:

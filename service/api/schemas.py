@@ -24,7 +24,7 @@ def _one_or_each(value: object) -> str:
     return EACH if isinstance(value, list) else ONE
 
 
-class _StopAtFirst(FailFast):
+class StopAtFirst(FailFast):
     """One error for a list, where a body of millions of wrong items would make millions.
 
     Hashable, which FailFast is not and a member of a union must be.
@@ -34,11 +34,11 @@ class _StopAtFirst(FailFast):
         return id(self)
 
 
-TextList = Annotated[list[str], _StopAtFirst()]
+TextList = Annotated[list[str], StopAtFirst()]
 TextOrTexts = Annotated[
     Annotated[str, Tag(ONE)] | Annotated[TextList, Tag(EACH)], Discriminator(_one_or_each)
 ]
-GranularityList = Annotated[list[TextGranularity], _StopAtFirst()]
+GranularityList = Annotated[list[TextGranularity], StopAtFirst()]
 GranularityOrEach = Annotated[
     Annotated[TextGranularity, Tag(ONE)] | Annotated[GranularityList, Tag(EACH)],
     Discriminator(_one_or_each),

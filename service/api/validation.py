@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import get_args
+
 from pydantic_core import ErrorDetails
 
 from service.api.schemas import EACH, ONE, RequestModel
@@ -17,13 +20,16 @@ def translated(error: ErrorDetails, model: type[RequestModel]) -> PolygrainError
         hint = "; escapes from \\ud800 to \\udfff stand in pairs" if "hex escape" in reason else ""
         return MalformedRequest(f"the body is not JSON in UTF-8: {reason}{hint}")
     param = _path(error["loc"])
-    fields = ", ".join(model.model_fields)
+    fields = ", ".join(_model_at(model, error["loc"]).model_fields)
     if kind == "extra_forbidden":
         return InvalidInput(f"unknown field {param}; the fields are {fields}", param)
     if kind == "missing":
         return InvalidInput(f"field {param} is missing; the fields are {fields}", param)
     if kind == "model_type":
-        return InvalidInput(f"the body is {_kind(value)}; send an object with {fields}")
+        what = param or "the body"
+        return InvalidInput(
+            f"{what} is {_kind(value)}; send an object with {fields}", param or None
+        )
     if kind == "literal_error":
         allowed = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
         return InvalidInput(f"{param} is {_said(value)}; use one of {allowed}", param)
@@ -36,12 +42,29 @@ def translated(error: ErrorDetails, model: type[RequestModel]) -> PolygrainError
     return InvalidInput(f"{param} is {_said(value)}: {reason}", param)
 
 
+def _model_at(model: type[RequestModel], location: tuple[int | str, ...]) -> type[RequestModel]:
+    """The innermost model on the way to a place."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            model = next(_models_in(field.annotation), model)
+    return model
+
+
+def _models_in(annotation: object) -> Iterator[type[RequestModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, RequestModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
 _EXPECTED = {
     "string_type": "a string",
     "list_type": "a list",
     "bool_type": "true or false",
     "int_type": "an integer",
     "float_type": "a number",
+    "dict_type": "an object",
 }
 
 _KINDS: dict[type, str] = {

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from service.errors import InvalidInput
+from service.retrieval.index import Index, IndexWish, Keys
+from tests.service.retrieval.index.stored import Stored, unit_rows
+
+DIMENSION = 8
+_key_lists = st.lists(st.integers(0, 60), max_size=20, unique=True)
+
+
+def _keys(values: list[int]) -> Keys:
+    return np.array(values, np.int64)
+
+
+class ExactIndex(RuleBasedStateMachine):
+    """Whatever is written, a search finds what brute force over a plain dict finds."""
+
+    folder: Path
+
+    @initialize(keys=_key_lists, seed=st.integers(0, 1 << 30))
+    def build(self, keys: list[int], seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.stored = Stored(DIMENSION)
+        self.stored.put(_keys(keys), unit_rows(self.rng, len(keys), DIMENSION))
+        self.index = Index.build(*self.stored.arrays(), IndexWish(), self.stored.fetch)
+
+    @rule(keys=_key_lists)
+    def add(self, keys: list[int]) -> None:
+        vectors = unit_rows(self.rng, len(keys), DIMENSION)
+        self.stored.put(_keys(keys), vectors)
+        self.index.add(_keys(keys), vectors)
+
+    @rule(keys=_key_lists)
+    def remove(self, keys: list[int]) -> None:
+        self.stored.forget(_keys(keys))
+        self.index.remove(_keys(keys))
+
+    @rule(sequence=st.integers(0, 1 << 40))
+    def save_and_load(self, sequence: int) -> None:
+        report = self.index.report
+        self.index.save(self.folder / "index", sequence)
+        self.index, found = Index.load(self.folder / "index", self.stored.fetch)
+        assert found == sequence
+        assert self.index.report.when == report.when
+        assert self.index.report.size == report.size
+
+    @rule(
+        queries=st.integers(0, 6),
+        k=st.integers(1, 70),
+        allowed=st.none() | st.lists(st.integers(0, 90), max_size=80),
+    )
+    def search(self, queries: int, k: int, allowed: list[int] | None) -> None:
+        vectors = unit_rows(self.rng, queries, DIMENSION)
+        among = None if allowed is None else _keys(allowed)
+        hits = self.index.search(vectors, k, allowed=among)
+        assert hits.scores.shape == hits.keys.shape == (queries, k)
+        for query, scores, keys in zip(vectors, hits.scores, hits.keys, strict=True):
+            cosines = self.stored.cosines(query, among)
+            wanted = sorted(cosines.values(), reverse=True)[:k]
+            found = keys[: len(wanted)].tolist()
+            np.testing.assert_allclose(scores[: len(wanted)], wanted, atol=1e-6)
+            np.testing.assert_allclose([cosines[key] for key in found], wanted, atol=1e-6)
+            assert len(set(found)) == len(found)
+            assert (keys[len(wanted) :] == -1).all()
+            assert np.isneginf(scores[len(wanted) :]).all()
+
+    @invariant()
+    def counts(self) -> None:
+        assert len(self.index) == self.index.report.size == len(self.stored.vectors)
+
+
+def test_an_index_is_a_dict_searched_by_brute_force(tmp_path: Path) -> None:
+    machine = type("Machine", (ExactIndex,), {"folder": tmp_path})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=60, stateful_step_count=20, deadline=None)
+    )
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 7), (1, 2, 8)])
+def test_queries_of_another_dimension_are_refused(shape: tuple[int, ...]) -> None:
+    stored = Stored(DIMENSION)
+    index = Index.build(*stored.arrays(), IndexWish(), stored.fetch)
+    with pytest.raises(InvalidInput, match=r"takes \(n, 8\)"):
+        index.search(np.zeros(shape, np.float32), 3)
+    with pytest.raises(InvalidInput, match="at least 1"):
+        index.search(np.zeros((1, 8), np.float32), 0)
+
+
+def test_keys_that_repeat_or_are_negative_are_refused() -> None:
+    stored = Stored(DIMENSION)
+    vectors = unit_rows(np.random.default_rng(0), 2, DIMENSION)
+    index = Index.build(*stored.arrays(), IndexWish(), stored.fetch)
+    for keys, message in ([3, 3], "repeat"), ([-1, 3], "zero and more"):
+        with pytest.raises(ValueError, match=message):
+            Index.build(_keys(keys), vectors, IndexWish(), stored.fetch)
+        with pytest.raises(ValueError, match=message):
+            index.add(_keys(keys), vectors)
+    with pytest.raises(InvalidInput, match="holds 8"):
+        index.add(_keys([1]), np.zeros((1, 7), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("wish", "param"),
+    [({"kind": "tree"}, "kind"), ({"recall": 1.5}, "recall"), ({"memory_bytes": 0}, "memory")],
+)
+def test_wishes_that_no_index_can_have_are_refused(wish: dict[str, object], param: str) -> None:
+    with pytest.raises(InvalidInput, match=param):
+        IndexWish(**wish)  # type: ignore[arg-type]
