@@ -19,6 +19,7 @@ from models.bundle import Bundle, BundleError
 from service.api.schemas import LongTextName, ScoreName, TextGranularity
 from service.collection_cli import collection_group
 from service.errors import PolygrainError
+from service.mine_cli import mine
 from service.settings import (
     DeviceName,
     PrecisionName,
@@ -330,6 +331,7 @@ def info(**given: object) -> None:
 
 
 main.add_command(collection_group)
+main.add_command(mine)
 
 
 @main.group(name="bundle")

@@ -13,6 +13,7 @@ import click
 
 from models.bundle import BundleError
 from training.ablate_cli import ablate_command
+from training.calibrate_cli import calibrate_command
 from training.data_cli import dictionary_command, mine_command
 from training.errors import TrainingError
 from training.quantize_cli import quantize_command
@@ -314,6 +315,7 @@ def corpus_stats_command(table: Path, top: int, json_file: Path | None, plots: P
 
 
 cli.add_command(ablate_command)
+cli.add_command(calibrate_command)
 cli.add_command(mine_command)
 cli.add_command(quantize_command)
 cli.add_command(unpack_command)

@@ -45,6 +45,18 @@ class Translations:
     counts: Mapping[str, int]  # pairs by language
 
 
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The pairs of one granularity, by language."""
+
+    trained: Mapping[str, Sequence[Pair]]
+    held_out: Sequence[Pair]  # to validate on
+    counts: Mapping[str, int]  # of all
+    # All that are not trained on: what is held out, and what was left out for sharing a text or an
+    # entity with it. A text of these may still stand in another pair that is trained on.
+    aside: Mapping[str, Sequence[Pair]]
+
+
 class Loader:
     """Reads a corpus for the stages of a recipe; each part once, when it is wanted first."""
 
@@ -55,24 +67,9 @@ class Loader:
         """The pairs of an adapter's granularity, for words those of sentences, without evaluation
         text and, where entities are held out for the joint stage, without theirs."""
         recipe = self._recipe
-        pairs = load_pairs(
-            self._corpus.path,
-            recipe.adapters[adapter].pairs,
-            recipe.languages,
-            self._banned,
-            frozenset(recipe.excluded_sources),
-        )
-        counts = {language: len(pool) for language, pool in pairs.items()}
-        held_out: list[Pair] = []
-        if recipe.validation is not None:
-            if held_entities := {entity.alignment_id for entity in self._entities[1]}:
-                pairs = {
-                    language: [pair for pair in pool if pair.id not in held_entities]
-                    for language, pool in pairs.items()
-                }
-            pairs, held_out = hold_out(pairs, recipe.validation.pairs)
+        parted = self.parted(adapter)
         sampler: Batches = PairSampler(
-            pairs,
+            parted.trained,
             recipe.language_exponent,
             recipe.seed,
             recipe.source_exponent_of(adapter),
@@ -82,7 +79,34 @@ class Loader:
             sampler = Augmented(
                 sampler, recipe.augmentation, self._languages, self._dictionary, recipe.seed
             )
-        return Translations(sampler, held_out, counts)
+        return Translations(sampler, parted.held_out, parted.counts)
+
+    def parted(self, adapter: str) -> Parted:
+        """The pairs of an adapter's granularity, in those that it is trained on and the others."""
+        recipe = self._recipe
+        pairs = load_pairs(
+            self._corpus.path,
+            recipe.adapters[adapter].pairs,
+            recipe.languages,
+            self._banned,
+            frozenset(recipe.excluded_sources),
+        )
+        counts = {language: len(pool) for language, pool in pairs.items()}
+        if recipe.validation is None:
+            return Parted(pairs, [], counts, dict.fromkeys(pairs, ()))
+        trained: Mapping[str, Sequence[Pair]] = pairs
+        if held_entities := {entity.alignment_id for entity in self._entities[1]}:
+            trained = {
+                language: [pair for pair in pool if pair.id not in held_entities]
+                for language, pool in pairs.items()
+            }
+        trained, held_out = hold_out(trained, recipe.validation.pairs)
+        kept = {id(pair) for pool in trained.values() for pair in pool}
+        aside = {
+            language: [pair for pair in pool if id(pair) not in kept]
+            for language, pool in pairs.items()
+        }
+        return Parted(trained, held_out, counts, aside)
 
     def crossed(self) -> tuple[CrossSampler, CrossSampler | None]:
         """Pairs of different granularity, to train on and, where any are held out, to validate

@@ -1,0 +1,1 @@
+"""Fit a bundle's calibration: texts nobody learned from → candidates → curves → a new bundle."""
