@@ -18,6 +18,8 @@ from service.api import (
     collection_search,
     collections,
     embed,
+    files,
+    jobs,
     ops,
     similarity,
 )
@@ -26,6 +28,8 @@ from service.api.requests import Service
 from service.api.responses import write_json
 from service.encoding.encoder import Encoder, Engine
 from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
+from service.jobs.folder import Jobs
+from service.jobs.runner import Runner
 from service.retrieval.work import CollectionWork
 from service.settings import Settings
 from service.telemetry import REQUEST_ID_HEADER, RequestLog, request_id
@@ -37,6 +41,8 @@ OPERATIONS = (
     *collections.OPERATIONS,
     *collection_documents.OPERATIONS,
     *collection_search.OPERATIONS,
+    *files.OPERATIONS,
+    *jobs.OPERATIONS,
     *ops.OPERATIONS,
 )
 
@@ -57,11 +63,16 @@ def create_app(settings: Settings, encoder: Encoder) -> Starlette:
         # Workers of one supervisor are one server: they share the collections.
         owner = os.getppid() if settings.workers > 1 else os.getpid()
         work = CollectionWork(settings.state_dir, owner)
-        app.state.service = Service(settings, engine, work)
+        # The runner asks for the service anew for each job: another engine may take its place.
+        runner = Runner(kept := Jobs(settings), lambda: jobs.context_of(app.state.service))
+        app.state.service = Service(settings, engine, work, kept, runner)
+        runner.start()
         try:
             yield
         finally:
             try:
+                # First, so that no job keeps the engine from coming to an end.
+                await runner.close()
                 await engine.close()
             finally:
                 await work.close()

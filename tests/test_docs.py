@@ -31,7 +31,6 @@ def named_in_table(heading: str) -> list[str]:
     [
         ("Base, for serving:", None),
         ("Extras `cpu` and `gpu`", ("cpu", "gpu")),
-        ("Extra `parquet`:", ("parquet",)),
         ("Extra `training`:", ("training",)),
         ("Extra `dev`:", ("dev",)),
     ],
@@ -45,7 +44,7 @@ def test_every_dependency_has_its_reason(heading: str, extras: tuple[str, ...] |
 
 
 def test_the_tables_cover_every_extra() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {"cpu", "gpu", "parquet", "training", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {"cpu", "gpu", "training", "dev"}
 
 
 def test_the_changelog_knows_this_version() -> None:

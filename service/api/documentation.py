@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from service.api.responses import write_json
-from service.api.schemas import ErrorBody, RequestModel
+from service.api.schemas import ErrorBody
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -45,7 +45,7 @@ class Operation:
     handler: Handler
     tag: str
     response: type[BaseModel]
-    request: type[RequestModel] | None = None
+    request: type[BaseModel] | None = None
     # Statuses that come in the one shape of errors.
     errors: tuple[int, ...] = ()
     # Media types of the answer beside JSON, with what they hold.
@@ -160,7 +160,7 @@ def _described(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _schema(model: type[RequestModel]) -> JsonValue:
+def _schema(model: type[BaseModel]) -> JsonValue:
     """The model's schema in one piece: what it refers to stands where it is referred to."""
     schema: dict[str, JsonValue] = model.model_json_schema()
     definitions = schema.pop("$defs", {})

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle, Manifest
-from service.encoding.batching import Batcher, Priority, QueueState, TokenLedger, plan_batches
+from service.encoding.batching import (
+    MAX_WHOLE_ROWS,
+    Batcher,
+    Priority,
+    QueueState,
+    TokenLedger,
+    plan_batches,
+)
 from service.encoding.preparing import Preparer
 from service.encoding.session import Choice, Session, Vectors, Wish
 from service.encoding.texts import Encoded, Facts, Options, Prepared, Unit, check_text
@@ -138,6 +145,7 @@ class Engine:
         cache_bytes: int = 0,
     ) -> None:
         self.encoder = encoder
+        self._whole_tokens = min(shared_batch_tokens or batch_tokens, batch_tokens)
         self._ledger = TokenLedger(queue_tokens)
         self._batcher = Batcher(
             encoder.load,
@@ -174,8 +182,14 @@ class Engine:
         units: Sequence[Unit],
         options: Options | None = None,
         priority: Priority = Priority.INTERACTIVE,
+        *,
+        repeatable: bool = False,
     ) -> Encoded:
         """Embed `units`: float32 vectors (units, dimension), and facts of each.
+
+        With `repeatable`, in batches that hold nothing else and are as small as they are beside
+        more urgent requests: the same units then have the same vectors, to the last bit, whatever
+        else is asked for at the time.
 
         Raises InvalidInput and InferenceFailed as `Encoder.encode` does; Overloaded while the queue
         is full; TooLarge where the request would not fit the empty queue; NotReady when stopping.
@@ -185,7 +199,7 @@ class Engine:
         self._active += 1
         self._idle.clear()
         try:
-            return await self._encode(units, options or Options(), priority)
+            return await self._encode(units, options or Options(), priority, repeatable)
         finally:
             self._active -= 1
             if not self._active:
@@ -200,7 +214,9 @@ class Engine:
             await self._batcher.close()
             self._threads.shutdown(wait=False)
 
-    async def _encode(self, units: Sequence[Unit], options: Options, priority: Priority) -> Encoded:
+    async def _encode(
+        self, units: Sequence[Unit], options: Options, priority: Priority, repeatable: bool
+    ) -> Encoded:
         limit = self._ledger.limit
         characters = sum(len(unit.text) for unit in units)
         with self._ledger.hold(min(1 + characters // _CHARACTERS_PER_TOKEN, limit)) as correct:
@@ -214,10 +230,35 @@ class Engine:
                     "(POLYGRAIN_QUEUE_TOKENS); send fewer or shorter texts at a time"
                 )
             correct(prepared.tokens)
-            vectors = await self._batcher.submit(prepared.rows, priority)
+            if repeatable:
+                vectors = await self._submit_wholes(prepared.rows, priority)
+            else:
+                vectors = await self._batcher.submit(prepared.rows, priority)
             if len(prepared.rows) <= _INLINE_ROWS:
                 return prepared.finish(vectors)
             return await self._off_loop(partial(prepared.finish, vectors))
+
+    async def _submit_wholes(self, rows: Sequence[Row], priority: Priority) -> Vectors:
+        """The vectors of `rows` in batches that follow from their lengths alone."""
+        batches = [
+            batch[start : start + MAX_WHOLE_ROWS]
+            for batch in plan_batches([len(row) for row in rows], self._whole_tokens)
+            for start in range(0, len(batch), MAX_WHOLE_ROWS)
+        ]
+        vectors = np.empty((len(rows), self.encoder.manifest.dimension), np.float32)
+        tasks = [
+            asyncio.create_task(
+                self._batcher.submit([rows[place] for place in batch], priority, whole=True)
+            )
+            for batch in batches
+        ]
+        try:
+            for batch, found in zip(batches, await asyncio.gather(*tasks), strict=True):
+                vectors[batch] = found
+        finally:
+            for task in tasks:
+                task.cancel()
+        return vectors
 
     async def _prepare(self, units: Sequence[Unit], options: Options) -> Prepared:
         """Prepare in other threads, step by step, so that nobody waits for a large request."""
