@@ -19,6 +19,7 @@ from models.bundle import Bundle, BundleError
 from service.api.schemas import LongTextName, ScoreName, TextGranularity
 from service.collection_cli import collection_group
 from service.errors import PolygrainError
+from service.jobs_cli import jobs_group
 from service.mine_cli import mine
 from service.settings import (
     DeviceName,
@@ -122,7 +123,12 @@ def main() -> None:
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where collections are kept.  [default: ~/.local/share/polygrain]",
+    help="Where collections and jobs are kept.  [default: ~/.local/share/polygrain]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder whose files jobs may read by path.  [default: none]",
 )
 @_bundle_option
 @_model_options
@@ -332,6 +338,7 @@ def info(**given: object) -> None:
 
 main.add_command(collection_group)
 main.add_command(mine)
+main.add_command(jobs_group)
 
 
 @main.group(name="bundle")

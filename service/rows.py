@@ -213,7 +213,7 @@ def parquet_file(file: IO[bytes] | Path) -> Iterator[Any]:
 def parquet_rows(table: Any, start: int) -> Iterator[Row]:  # noqa: ANN401
     """The rows of an open Parquet file from one on, counted from 0."""
     before = 0
-    groups = []
+    groups: list[int] = []
     for group in range(table.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
         if groups or before + rows > start:

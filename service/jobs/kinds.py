@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -113,7 +113,8 @@ async def compute(spec: Spec, rows: Sequence[Row | BadRow], context: Context) ->
 
     Cancelled, it leaves at most documents in a collection that the same shard writes again.
     """
-    return await _KINDS[str(spec.kind)](spec, rows, context)
+    work = _KINDS[str(spec.kind)]
+    return await work(spec, rows, context)
 
 
 def shape_of(spec: Spec, manifest: Manifest) -> Shape:
@@ -484,7 +485,7 @@ async def patiently(engine: Engine, units: Sequence[Unit], options: Options) -> 
             await asyncio.sleep(error.retry_after_s)
 
 
-_KINDS: dict[str, Callable[[Spec, Sequence[Row | BadRow], Context], Any]] = {
+_KINDS: dict[str, Callable[[Spec, Sequence[Row | BadRow], Context], Awaitable[Outcome]]] = {
     "embed": _embed,
     "index": _index,
     "retrieve": _retrieve,

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +21,9 @@ from service.jobs.folder import Jobs
 from service.jobs.kinds import Context, Outcome, compute, shape_of
 from service.jobs.mining import Aligned, TooManyErrors, align, too_many
 from service.jobs.plan import Plan, Shard, ShardReader, make_plan
-from service.jobs.results import PIECES, Result, assemble, described, join
+from service.jobs.results import PIECES, assemble, described, join
 from service.jobs.specs import Kind
-from service.jobs.store import Job, Stage, State
+from service.jobs.store import Job, Result, Stage, State
 from service.retrieval.database import storage_errors
 from service.retrieval.values import Cancel
 from service.rows import BadRow, Row
@@ -164,11 +165,7 @@ async def _shards(worker: Worker, context: Context, job: Job) -> str | None:
                 if place + 1 < len(missing):
                     ahead = asyncio.create_task(_read(worker, reader, missing[place + 1]))
                 outcome = await _computed(worker, context, job, rows)
-                await worker.off_loop(
-                    lambda _, shard=shard, outcome=outcome: progress.add(
-                        _published(folder, job, shard, outcome)
-                    )
-                )
+                await worker.off_loop(partial(_publish, progress, folder, job, shard, outcome))
         finally:
             if ahead is not None:
                 ahead.cancel()
@@ -203,10 +200,13 @@ async def _computed(
                 raise
 
 
-def _published(folder: Path, job: Job, shard: Shard, outcome: Outcome) -> shards.Counts:
+def _publish(
+    progress: _Progress, folder: Path, job: Job, shard: Shard, outcome: Outcome, _: Cancel
+) -> None:
     piece = PIECES[job.spec.output](outcome.table)
     with storage_errors(folder):
-        return shards.publish(folder / _SHARDS, shard.number, piece, outcome.bad, shard.rows)
+        counts = shards.publish(folder / _SHARDS, shard.number, piece, outcome.bad, shard.rows)
+    progress.add(counts)
 
 
 def _put_together(worker: Worker, context: Context, job: Job, folder: Path) -> str:
