@@ -25,7 +25,9 @@ except ImportError:  # Windows
 logger = logging.getLogger(__name__)
 
 DATABASE_NAME = "jobs.sqlite"
-INCOMING = ".incoming-"
+INCOMING = ".incoming"
+# The bad rows of a job; its results begin with RESULTS.
+ERRORS, RESULTS = "errors.jsonl", "results."
 
 # What nobody has written to for so long, and nothing is known of, is left of a process that died.
 _LEFT_OVER_S = 3_600
@@ -78,6 +80,16 @@ class Jobs:
         names = ("input",) if len(spec.inputs) == 1 else ("source", "target")
         return [self.source(each, name) for each, name in zip(spec.inputs, names, strict=True)]
 
+    def clear(self, id_: str) -> None:
+        """Leave nothing in the folder of a job that has ended but its results."""
+        for each in self.folder(id_).iterdir():
+            if each.name == ERRORS or each.name.startswith(RESULTS):
+                continue
+            if each.is_dir():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                each.unlink(missing_ok=True)
+
     def forget(self, id_: str) -> None:
         """Remove a job that has ended, with its results; Conflict where it has not."""
         self.store.forget(id_)
@@ -101,6 +113,9 @@ class Jobs:
             with suppress(Exception):
                 self.forget_file(id_)
                 logger.info("file_expired id=%s", id_)
+        for id_ in self.store.ended_before(now - _LEFT_OVER_S):
+            with suppress(OSError):  # killed before it could do so itself
+                self.clear(id_)
         for folder in (self.state / "jobs", self.state / "files"):
             for each in folder.iterdir():
                 if each.is_dir() and not self.store.exists(each.name) and _untouched(each, now):

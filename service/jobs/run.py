@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from service.errors import InferenceFailed, NotReady, PolygrainError
 from service.jobs import shards
-from service.jobs.folder import Jobs
+from service.jobs.folder import ERRORS, Jobs
 from service.jobs.kinds import Context, Outcome, compute, shape_of
 from service.jobs.mining import Aligned, TooManyErrors, align, too_many
 from service.jobs.plan import Plan, Shard, ShardReader, make_plan
@@ -38,7 +38,7 @@ _ATTEMPTS = 3
 # Over how long the speed of a job is measured.
 _RATE_S = 30.0
 
-_PLAN, _SHARDS, _ERRORS = "plan.json", "shards", "errors.jsonl"
+_PLAN, _SHARDS = "plan.json", "shards"
 
 
 class BundleChanged(Exception):
@@ -100,7 +100,7 @@ async def finish_cancelled(worker: Worker, job: Job) -> None:
             job.id, (State.CANCELLING,), State.CANCELLED, result=result
         )
     )
-    await worker.off_loop(lambda _: _clear(worker.jobs.folder(job.id)))
+    await worker.off_loop(lambda _: worker.jobs.clear(job.id))
     logger.info("job_cancelled id=%s", job.id)
 
 
@@ -130,7 +130,7 @@ async def _run_with_one_bundle(worker: Worker, job: Job) -> None:
         await worker.off_loop(
             lambda _: store.move(job.id, (State.FINALIZING,), State.COMPLETED, result=result)
         )
-        await worker.off_loop(lambda _: _clear(folder))
+        await worker.off_loop(lambda _: worker.jobs.clear(job.id))
         logger.info("job_completed id=%s", job.id)
 
 
@@ -222,7 +222,7 @@ def _put_together(worker: Worker, context: Context, job: Job, folder: Path) -> s
             folder / f"results.{job.spec.output}", job.spec.output, pieces, shape, completed
         )
         errors = join(
-            folder / _ERRORS, shards.paths(folder / _SHARDS, numbers, shards.ERRORS), failed
+            folder / ERRORS, shards.paths(folder / _SHARDS, numbers, shards.ERRORS), failed
         )
     return _result_json(results, errors, {})
 
@@ -276,21 +276,11 @@ async def _align(worker: Worker, context: Context, job: Job) -> str | None:
             return None
         return _result_json(
             described(out, aligned.mined.pairs),
-            described(folder / _ERRORS, aligned.errors),
+            described(folder / ERRORS, aligned.errors),
             aligned.mined.as_json(),
         )
 
     return await worker.off_loop(ended)
-
-
-def _clear(folder: Path) -> None:
-    """Leave nothing but results."""
-    for each in folder.iterdir():
-        if each.name != _ERRORS and not each.name.startswith("results."):
-            if each.is_dir():
-                shutil.rmtree(each, ignore_errors=True)
-            else:
-                each.unlink(missing_ok=True)
 
 
 class _Progress:

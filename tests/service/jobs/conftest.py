@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ class Office:
         described: dict[str, Any] = response.json()
         return described
 
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Return once it is true."""
+        deadline = time.monotonic() + 2 * PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def wait(self, id_: str) -> dict[str, Any]:
         """A job that has ended."""
         deadline = time.monotonic() + 2 * PATIENCE_S
@@ -65,8 +73,6 @@ class Office:
 
     def errors(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         """The bad rows of a job."""
-        import json
-
         lines = self.client.get(job["errors"]["url"]).text.splitlines()
         return [json.loads(line) for line in lines]
 

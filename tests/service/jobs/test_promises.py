@@ -172,8 +172,7 @@ def test_a_cancelled_job_keeps_what_it_did_from_its_first_row_on(office: Office)
     _refused(office.client.get(f"/jobs/{job['id']}/results"), 409, "rows done", "events", "cancel")
     _refused(office.client.delete(f"/jobs/{job['id']}"), 409, "cancel it first")
     _refused(office.client.delete(f"/files/{file}"), 409, job["id"])
-    while office.client.get(f"/jobs/{job['id']}").json()["counts"]["completed"] == 0:
-        pass
+    office.until(lambda: office.client.get(f"/jobs/{job['id']}").json()["counts"]["completed"] > 0)
     assert office.client.post(f"/jobs/{job['id']}/cancel").json()["state"] == "cancelling"
     ended = office.wait(job["id"])
     assert ended["state"] == "cancelled"
@@ -253,10 +252,9 @@ def test_what_was_kept_long_enough_is_removed(
         file = office.upload("a.txt", "the cat")
         job = office.submit(**_embed(file=file))
         folder = tmp_path / "jobs" / job["id"]
-        while client.get(f"/jobs/{job['id']}").status_code != 404 or folder.exists():
-            pass
-        while client.get(f"/files/{file}").status_code != 404:
-            pass
+        office.until(lambda: client.get(f"/jobs/{job['id']}").status_code == 404)
+        office.until(lambda: client.get(f"/files/{file}").status_code == 404)
+        office.until(lambda: not folder.exists())
 
 
 def test_a_server_without_jobs_makes_no_folder(encoder: Encoder, tmp_path: Path) -> None:
