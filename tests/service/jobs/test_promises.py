@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.encoding.encoder import Encoder
+from service.encoding.session import Session
+from service.jobs.folder import Jobs
 from service.settings import Settings
 from tests.service.jobs.conftest import BYTES, Office
 
@@ -268,8 +270,6 @@ def test_a_server_without_jobs_makes_no_folder(encoder: Encoder, tmp_path: Path)
 def test_an_engine_that_fails_once_does_not_fail_a_job(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.encoding.session import Session
-
     embed, failures = Session.embed, iter([True])
 
     def fail_once(self: Session, batch: Any) -> Any:  # noqa: ANN401
@@ -281,3 +281,13 @@ def test_an_engine_that_fails_once_does_not_fail_a_job(
     with TestClient(create_app(Settings(state_dir=tmp_path), encoder)) as client:
         office = Office(client, tmp_path)
         assert office.run(**_embed(file=office.upload("a.txt", "the cat")))["counts"]["failed"] == 0
+
+
+def test_jobs_are_counted_by_state(office: Office, tmp_path: Path) -> None:
+    jobs = Jobs(Settings(state_dir=tmp_path / "none"))
+    assert set(jobs.counts().values()) == {0}
+    assert not (tmp_path / "none").exists()
+    before = Jobs(Settings(state_dir=office.data.parent / "state")).counts()
+    office.run(**_embed(file=office.upload("a.txt", "the cat")))
+    after = Jobs(Settings(state_dir=office.data.parent / "state")).counts()
+    assert after == {**before, "completed": before["completed"] + 1}
