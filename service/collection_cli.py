@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain, groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, get_args
@@ -63,7 +63,8 @@ def _client(given: dict[str, Any]) -> Iterator[Client]:
     if extra := [name for name, value in given.items() if value is not None]:
         option = extra[0].replace("_", "-")
         raise click.UsageError(f"--{option} is of the server at --url; leave one of them out")
-    yield HttpClient(url)
+    with closing(HttpClient(url)) as client:
+        yield client
 
 
 def _ask(given: dict[str, Any], method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401

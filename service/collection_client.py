@@ -51,6 +51,10 @@ class HttpClient:
         self._url, self._prefix = url, parts.path.rstrip("/")
         self._connection = kind(parts.hostname, parts.port, timeout=_TIMEOUT_S)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def stream(self, method: str, path: str, body: bytes | None = None) -> Iterator[bytes]:
         """See `Client`."""
         with self.answer(method, path, body, {} if body is None else _JSON) as response:

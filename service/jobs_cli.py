@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from urllib.parse import quote, urlencode
@@ -55,16 +56,19 @@ def _url_option(command: _Command) -> _Command:
     )(command)
 
 
-def _client(url: str) -> HttpClient:
+@contextmanager
+def _client(url: str) -> Iterator[HttpClient]:
     from service.collection_client import HttpClient
 
-    return HttpClient(url)
+    with closing(HttpClient(url)) as client:
+        yield client
 
 
 def _ask(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
     from service.collection_client import ask
 
-    return ask(_client(url), method, path, body)
+    with _client(url) as client:
+        return ask(client, method, path, body)
 
 
 def _path(id_: str, rest: str = "") -> str:
@@ -123,8 +127,7 @@ def _job_options(output: Any, default: str) -> Callable[[_Command], _Command]:  
 @_job_options(ArrayOrOutputName, "parquet")
 def embed(file: str, no_normalize: bool, **given: Any) -> None:  # noqa: ANN401
     """Embed the texts of FILE."""
-    given["normalize"] = False if no_normalize else None
-    _submit("embed", {"input": file}, given)
+    _submit("embed", {"input": file}, given, {"normalize": False} if no_normalize else {})
 
 
 @submit.command()
@@ -184,11 +187,13 @@ def align(source: str, target: str, langs: str | None, **given: Any) -> None:  #
     _submit("align", {"source": source, "target": target}, given)
 
 
-def _submit(kind: str, files: dict[str, str], given: dict[str, Any]) -> None:
+def _submit(
+    kind: str, files: dict[str, str], given: dict[str, Any], more: dict[str, Any] | None = None
+) -> None:
     url, watched, on_server = given.pop("url"), given.pop("watched"), given.pop("on_server")
     own = {"format": given.pop("format_")}
     own |= {name: given.pop(name) for name in ("text_column", "id_column")}
-    body: dict[str, Any] = {"type": kind} | _sent(given)
+    body: dict[str, Any] = {"type": kind} | _sent(given) | (more or {})
     for side, file in files.items():
         where = {"path": file} if on_server else {"file": _upload(url, Path(file))}
         body[side] = where | _sent(own)
@@ -199,7 +204,10 @@ def _submit(kind: str, files: dict[str, str], given: dict[str, Any]) -> None:
 
 
 def _sent(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in (None, False)}
+    # Not by equality: 0 is a value.
+    return {
+        name: value for name, value in values.items() if value is not None and value is not False
+    }
 
 
 def _upload(url: str, path: Path) -> str:
@@ -212,7 +220,7 @@ def _upload(url: str, path: Path) -> str:
         size = os.fstat(file.fileno()).st_size
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         target = f"/files?{urlencode(query)}"
-        with _client(url).answer("POST", target, file, headers) as response:
+        with _client(url) as client, client.answer("POST", target, file, headers) as response:
             return str(orjson.loads(response.read())["id"])
 
 
@@ -307,9 +315,9 @@ def _jobs_of_events(url: str, id_: str, job: dict[str, Any]) -> Iterator[dict[st
 
 def _events(url: str, id_: str, last: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The ids and contents of `progress` events after the last that was seen."""
-    client = _client(url)
     event: dict[str, str] = {}
-    with client.answer("GET", _path(id_, "/events"), headers={"Last-Event-ID": last}) as response:
+    path, headers = _path(id_, "/events"), {"Last-Event-ID": last}
+    with _client(url) as client, client.answer("GET", path, headers=headers) as response:
         for raw in response:
             line = raw.decode().rstrip("\n")
             if line:
@@ -335,8 +343,9 @@ def results(id_: str, out: Path | None, errors: bool, url: str) -> None:
     """Fetch what a job came to, or the rows that were bad."""
     path = _path(id_, "/errors" if errors else "/results")
     if out is None:
-        for piece in _client(url).stream("GET", path):
-            sys.stdout.buffer.write(piece)
+        with _client(url) as client:
+            for piece in client.stream("GET", path):
+                sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return
     part = out.with_name(f"{out.name}.part")
@@ -354,7 +363,7 @@ def _fetch(url: str, path: str, id_: str, errors: bool, part: Path) -> dict[str,
     start = part.stat().st_size if part.exists() else 0
     if start != file["bytes"]:
         headers = {"Range": f"bytes={start}-"} if 0 < start < file["bytes"] else {}
-        with _client(url).answer("GET", path, headers=headers) as response:
+        with _client(url) as client, client.answer("GET", path, headers=headers) as response:
             mode = "ab" if response.status == 206 else "wb"
             with part.open(mode) as target:
                 while piece := response.read(_PIECE_BYTES):

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
+# Columns of the store's table of jobs, with their new values.
+_Changes = dict[str, Any]
+
 # A batch that fails again and again fails its job.
 _ATTEMPTS = 3
 
@@ -81,11 +84,8 @@ async def run(worker: Worker, job: Job) -> None:
                 logger.info("job_begins_anew id=%s reason=bundle_changed", job.id)
     except PolygrainError as error:
         logger.info("job_failed id=%s reason=%r", job.id, error.message)
-        result = await _partial(worker, job)
-        message = error.message
-        await worker.off_loop(
-            lambda _: store.move(job.id, begun, State.FAILED, error=message, result=result)
-        )
+        changes = {"error": error.message, **await _partial(worker, job)}
+        await worker.off_loop(lambda _: store.move(job.id, begun, State.FAILED, **changes))
     except Exception:
         logger.exception("job_failed id=%s", job.id)
         message = f"a fault of the service; its log tells more of job {job.id}"
@@ -94,11 +94,10 @@ async def run(worker: Worker, job: Job) -> None:
 
 async def finish_cancelled(worker: Worker, job: Job) -> None:
     """Keep what a job has done, from its first row on, and end it."""
-    result = await _partial(worker, job)
+    changes = await _partial(worker, job)
+    store = worker.jobs.store
     await worker.off_loop(
-        lambda _: worker.jobs.store.move(
-            job.id, (State.CANCELLING,), State.CANCELLED, result=result
-        )
+        lambda _: store.move(job.id, (State.CANCELLING,), State.CANCELLED, **changes)
     )
     await worker.off_loop(lambda _: worker.jobs.clear(job.id))
     logger.info("job_cancelled id=%s", job.id)
@@ -121,20 +120,20 @@ async def _run_with_one_bundle(worker: Worker, job: Job) -> None:
     if not await worker.off_loop(begin):
         return
     logger.info("job_runs id=%s kind=%s", job.id, job.spec.kind)
-    result = await (
+    changes = await (
         _align(worker, context, job)
         if job.spec.kind is Kind.ALIGN
         else _shards(worker, context, job)
     )
-    if result is not None:
+    if changes is not None:
         await worker.off_loop(
-            lambda _: store.move(job.id, (State.FINALIZING,), State.COMPLETED, result=result)
+            lambda _: store.move(job.id, (State.FINALIZING,), State.COMPLETED, **changes)
         )
         await worker.off_loop(lambda _: worker.jobs.clear(job.id))
         logger.info("job_completed id=%s", job.id)
 
 
-async def _shards(worker: Worker, context: Context, job: Job) -> str | None:
+async def _shards(worker: Worker, context: Context, job: Job) -> _Changes | None:
     """Do all shards that are not done, then put them together; None where it is being cancelled."""
     store, folder = worker.jobs.store, worker.jobs.folder(job.id)
     source = (await worker.off_loop(lambda _: worker.jobs.sources(job.spec)))[0]
@@ -209,8 +208,8 @@ def _publish(
     progress.add(counts)
 
 
-def _put_together(worker: Worker, context: Context, job: Job, folder: Path) -> str:
-    """The results and errors of the shards that are done, up to the first that is not, as JSON."""
+def _put_together(worker: Worker, context: Context, job: Job, folder: Path) -> _Changes:
+    """Write the results and errors of the shards that are done, up to the first that is not."""
     done = shards.done(folder / _SHARDS)
     numbers = [number for place, number in enumerate(done) if place == number]
     counts = [done[number] for number in numbers]
@@ -224,27 +223,26 @@ def _put_together(worker: Worker, context: Context, job: Job, folder: Path) -> s
         errors = join(
             folder / ERRORS, shards.paths(folder / _SHARDS, numbers, shards.ERRORS), failed
         )
-    return _result_json(results, errors, {})
+    return {"completed": completed, "failed": failed, "result": _result_json(results, errors, {})}
 
 
-def _result_json(results: Result | None, errors: Result, summary: dict[str, Any]) -> str:
-    told = None if results is None else asdict(results)
-    return json.dumps({"results": told, "errors": asdict(errors), "summary": summary})
+def _result_json(results: Result, errors: Result, summary: dict[str, Any]) -> str:
+    return json.dumps({"results": asdict(results), "errors": asdict(errors), "summary": summary})
 
 
-async def _partial(worker: Worker, job: Job) -> str | None:
-    """What a job that ends early has done; None for an alignment, whose pairs come last."""
+async def _partial(worker: Worker, job: Job) -> _Changes:
+    """What a job that ends early has done; nothing of an alignment, whose pairs come last."""
     folder, context = worker.jobs.folder(job.id), worker.context()
     if job.spec.kind is Kind.ALIGN or not (folder / _SHARDS).is_dir():
-        return None
+        return {}
     try:
         return await worker.off_loop(lambda _: _put_together(worker, context, job, folder))
     except PolygrainError as error:  # such as a full disk, which the job then fails by
         logger.warning("job_results_lost id=%s reason=%r", job.id, error.message)
-        return None
+        return {}
 
 
-async def _align(worker: Worker, context: Context, job: Job) -> str | None:
+async def _align(worker: Worker, context: Context, job: Job) -> _Changes | None:
     store, folder = worker.jobs.store, worker.jobs.folder(job.id)
     files = await worker.off_loop(lambda _: worker.jobs.sources(job.spec))
     out = folder / f"results.{job.spec.output}"
@@ -269,16 +267,14 @@ async def _align(worker: Worker, context: Context, job: Job) -> str | None:
                 raise BundleChanged from None
             context = worker.context()
 
-    def ended(_: Cancel) -> str | None:
+    def ended(_: Cancel) -> _Changes | None:
         counts = {"total": aligned.rows, "failed": aligned.errors}
         counts["completed"] = aligned.rows - aligned.errors
         if not store.move(job.id, (State.RUNNING,), State.FINALIZING, **counts):
             return None
-        return _result_json(
-            described(out, aligned.mined.pairs),
-            described(folder / ERRORS, aligned.errors),
-            aligned.mined.as_json(),
-        )
+        pairs = described(out, aligned.mined.pairs)
+        errors = described(folder / ERRORS, aligned.errors)
+        return {"result": _result_json(pairs, errors, aligned.mined.as_json())}
 
     return await worker.off_loop(ended)
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from service.app import create_app
 from service.cli import main
+from service.collection_client import HttpClient, ask
 from service.encoding.encoder import Encoder
 from service.settings import Settings
 from tests.fakes import PATIENCE_S
@@ -90,14 +92,14 @@ def test_a_file_is_submitted_watched_and_fetched(url: str, tmp_path: Path) -> No
 
 
 def test_every_type_is_submitted_with_its_options(url: str, tmp_path: Path) -> None:
-    from service.collection_client import HttpClient, ask
-
-    ask(HttpClient(url), "PUT", "/collections/c", {})
+    with closing(HttpClient(url)) as client:
+        ask(client, "PUT", "/collections/c", {})
     table = tmp_path / "a.tsv"
     table.write_text("key\tbody\nx\tthe cat\ny\tle chat\n")
     columns = ("--text-column", "body", "--id-column", "key")
     for arguments, request in (
-        (("index", str(table), "c", *columns, "--prefix", "p", "--language", "en"), {"prefix": "p"}),
+        (("index", str(table), "c", *columns, "--prefix", "p", "--language", "en"),
+         {"prefix": "p"}),
         (
             ("retrieve", str(table), "c", *columns, "--top-k", "1", "--language", "en",
              "--filter", '{"field": "id", "eq": "x"}', "--include", "text"),
@@ -114,7 +116,7 @@ def test_every_type_is_submitted_with_its_options(url: str, tmp_path: Path) -> N
         id_ = _output("submit", *arguments, "--url", url).strip()
         job = _wait(url, id_)
         assert job["state"] == "completed", job
-        assert request.items() <= job["request"].items()
+        assert {name: job["request"].get(name) for name in request} == request
         assert job["results"]["rows"] == 2
 
 
