@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -44,6 +44,8 @@ _INLINE_ROWS = 256
 _SHORT_TOKENS = 16
 
 _Result = TypeVar("_Result")
+
+_Submit = Callable[[Sequence[Row]], Awaitable[Vectors]]
 
 
 class Encoder:
@@ -182,24 +184,35 @@ class Engine:
         units: Sequence[Unit],
         options: Options | None = None,
         priority: Priority = Priority.INTERACTIVE,
-        *,
-        repeatable: bool = False,
     ) -> Encoded:
         """Embed `units`: float32 vectors (units, dimension), and facts of each.
-
-        With `repeatable`, in batches that hold nothing else and are as small as they are beside
-        more urgent requests: the same units then have the same vectors, to the last bit, whatever
-        else is asked for at the time.
 
         Raises InvalidInput and InferenceFailed as `Encoder.encode` does; Overloaded while the queue
         is full; TooLarge where the request would not fit the empty queue; NotReady when stopping.
         """
+
+        async def submit(rows: Sequence[Row]) -> Vectors:
+            return await self._batcher.submit(rows, priority)
+
+        return await self._accept(units, options or Options(), submit)
+
+    async def encode_repeatably(
+        self, units: Sequence[Unit], options: Options | None = None
+    ) -> Encoded:
+        """`encode` for a job: the same units have the same vectors, to the last bit, whatever else
+        is asked for at the time.
+
+        Their batches hold nothing else, and are always as small as beside more urgent requests.
+        """
+        return await self._accept(units, options or Options(), self._submit_wholes)
+
+    async def _accept(self, units: Sequence[Unit], options: Options, submit: _Submit) -> Encoded:
         if not self._accepting:
             raise NotReady("the service is stopping; send the request to another instance")
         self._active += 1
         self._idle.clear()
         try:
-            return await self._encode(units, options or Options(), priority, repeatable)
+            return await self._encode(units, options, submit)
         finally:
             self._active -= 1
             if not self._active:
@@ -214,9 +227,7 @@ class Engine:
             await self._batcher.close()
             self._threads.shutdown(wait=False)
 
-    async def _encode(
-        self, units: Sequence[Unit], options: Options, priority: Priority, repeatable: bool
-    ) -> Encoded:
+    async def _encode(self, units: Sequence[Unit], options: Options, submit: _Submit) -> Encoded:
         limit = self._ledger.limit
         characters = sum(len(unit.text) for unit in units)
         with self._ledger.hold(min(1 + characters // _CHARACTERS_PER_TOKEN, limit)) as correct:
@@ -230,15 +241,12 @@ class Engine:
                     "(POLYGRAIN_QUEUE_TOKENS); send fewer or shorter texts at a time"
                 )
             correct(prepared.tokens)
-            if repeatable:
-                vectors = await self._submit_wholes(prepared.rows, priority)
-            else:
-                vectors = await self._batcher.submit(prepared.rows, priority)
+            vectors = await submit(prepared.rows)
             if len(prepared.rows) <= _INLINE_ROWS:
                 return prepared.finish(vectors)
             return await self._off_loop(partial(prepared.finish, vectors))
 
-    async def _submit_wholes(self, rows: Sequence[Row], priority: Priority) -> Vectors:
+    async def _submit_wholes(self, rows: Sequence[Row]) -> Vectors:
         """The vectors of `rows` in batches that follow from their lengths alone."""
         batches = [
             batch[start : start + MAX_WHOLE_ROWS]
@@ -248,7 +256,7 @@ class Engine:
         vectors = np.empty((len(rows), self.encoder.manifest.dimension), np.float32)
         tasks = [
             asyncio.create_task(
-                self._batcher.submit([rows[place] for place in batch], priority, whole=True)
+                self._batcher.submit([rows[place] for place in batch], Priority.JOB, whole=True)
             )
             for batch in batches
         ]

@@ -17,7 +17,6 @@ import numpy as np
 import orjson
 
 from models.bundle import Granularity, Manifest
-from service.encoding.batching import Priority
 from service.encoding.encoder import Encoded, Engine, Facts, Options, Unit, check_text
 from service.encoding.quantization import to_binary, to_int8, truncate
 from service.encoding.session import Vectors
@@ -480,7 +479,7 @@ async def patiently(engine: Engine, units: Sequence[Unit], options: Options) -> 
     """Embed for a job: it waits where the queue is full, since interactive requests go first."""
     while True:
         try:
-            return await engine.encode(units, options, Priority.JOB, repeatable=True)
+            return await engine.encode_repeatably(units, options)
         except Overloaded as error:
             await asyncio.sleep(error.retry_after_s)
 

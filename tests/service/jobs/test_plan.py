@@ -134,8 +134,8 @@ def test_parquet_is_read_from_any_row_on(
     assert plan.rows == total
     start = min(start, total)
     with ShardReader(source, plan) as reader:
-        rows = reader.read(Shard(0, start, total - start, 0))
-    assert rows == [Row(row + 1, {"text": f"text {row}"}) for row in range(start, total)]
+        found = reader.read(Shard(0, start, total - start, 0))
+    assert found == [Row(row + 1, {"text": f"text {row}"}) for row in range(start, total)]
 
 
 def test_a_plan_is_what_was_written_of_it(tmp_path: Path) -> None:
