@@ -84,6 +84,8 @@ def create_app(settings: Settings, encoder: Encoder) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    # Whether the server waits for what it answers to come to an end; `service.server` knows.
+    app.state.is_stopping = lambda: False
     return app
 
 

@@ -91,9 +91,10 @@ def serve(
 
 
 def _server(settings: Settings, encoder: Encoder) -> uvicorn.Server:
-    return uvicorn.Server(
+    app = create_app(settings, encoder)
+    server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings, encoder),
+            app,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             http=BoundedHead,
             ws="none",
@@ -105,6 +106,9 @@ def _server(settings: Settings, encoder: Encoder) -> uvicorn.Server:
             timeout_graceful_shutdown=settings.shutdown_timeout_s,
         )
     )
+    # For answers that have no end of their own.
+    app.state.is_stopping = lambda: server.should_exit
+    return server
 
 
 def _stop_at_end(server: uvicorn.Server, stop: socket.socket) -> None:

@@ -71,8 +71,8 @@ async def _events(request: Request, service: Service, id_: str, last: int) -> As
         if job.revision > last:
             last, told_s = job.revision, time.monotonic()
             yield _event("progress", last, described(job, service.settings))
-        if job.ended or not service.engine.ready:
-            return
+        if job.ended or request.app.state.is_stopping():
+            return  # the client comes again
         if time.monotonic() - told_s > _SILENCE_S:
             told_s = time.monotonic()
             yield b": still here\n\n"

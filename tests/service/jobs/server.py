@@ -68,9 +68,9 @@ class Server:
         return self._end(signal.SIGTERM)
 
     def _end(self, number: int) -> int:
-        self.client.close()
         self._process.send_signal(number)
         code = self._process.wait(2 * PATIENCE_S)
+        self.client.close()
         self._reader.join(PATIENCE_S)
         assert self._process.stderr is not None
         self._process.stderr.close()

@@ -100,7 +100,12 @@ def test_a_worker_may_die_and_the_others_be_told_to_stop(
         first = server.wait_for(done)
         os.kill(int((tmp_path / "jobs" / "lock").read_text()), signal.SIGKILL)
         server.wait_for(lambda client: done(client) > first)  # the other goes on
-        assert server.stop() == 0
+        # Who watches is told to come again, and keeps nobody from stopping.
+        with server.client.stream("GET", f"/jobs/{ids[0]}/events") as events:
+            assert next(events.iter_text())
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < Settings().shutdown_timeout_s
         server = Server(tiny_bundle.path, tmp_path)
         assert _sha256(server.wait_for(lambda client: _have_ended(client, ids))) == expected
     finally:
