@@ -174,12 +174,16 @@ def retrieve(obj: Any, rows: int, documents: int, kills: int) -> None:  # noqa: 
     for state in states:
         with _served(bundle, state, threads) as server:
             server.ask("PUT", "/collections/all", {})
-            index = {"type": "index", "collection": "all", "granularity": "phrase"}
+            index: dict[str, Any] = {"type": "index", "collection": "all", "granularity": "phrase"}
             index |= {"language": "en", "input": {"file": server.upload(texts)}}
             id_ = server.ask("POST", "/jobs", index)["id"]
             while server.ask("GET", f"/jobs/{id_}")["state"] not in _ENDED:
                 time.sleep(_LOOK_S)
-            body = {"type": "retrieve", "collection": "all", "granularity": "phrase"}
+            body: dict[str, Any] = {
+                "type": "retrieve",
+                "collection": "all",
+                "granularity": "phrase",
+            }
             body |= {"input": {"file": server.upload(queries)}}
             ids.append(server.ask("POST", "/jobs", body)["id"])
     _compare(bundle, states, threads, ids, kills)
@@ -261,7 +265,7 @@ def fairness(obj: Any, rows: int, seconds: float) -> None:  # noqa: ANN401
 
 def _latencies(server: Server, phrases: list[str], seconds: float) -> list[float]:
     """Seconds of one request after another, on one connection."""
-    found = []
+    found: list[float] = []
     end = time.perf_counter() + seconds
     with closing(HttpClient(server.url)) as client:
         while (begun := time.perf_counter()) < end or not found:
