@@ -22,6 +22,8 @@ from service.api import (
     collection_search,
     collections,
     embed,
+    files,
+    jobs,
     openai,
     ops,
     similarity,
@@ -33,6 +35,8 @@ from service.api.responses import write_json
 from service.api.web import web_routes
 from service.encoding.encoder import Encoder
 from service.errors import MethodNotAllowed, NotFound, PolygrainError, quote
+from service.jobs.folder import Jobs
+from service.jobs.runner import Runner
 from service.metrics import Metrics
 from service.middleware import middleware_of
 from service.retrieval.work import CollectionWork
@@ -54,6 +58,8 @@ OPERATIONS = (
     *collection_documents.OPERATIONS,
     *collection_search.OPERATIONS,
     *collection_map.OPERATIONS,
+    *files.OPERATIONS,
+    *jobs.OPERATIONS,
     *ops.OPERATIONS,
     *admin.OPERATIONS,
 )
@@ -83,15 +89,23 @@ def create_app(
         # Workers of one supervisor are one server: they share the collections.
         owner = os.getppid() if settings.workers > 1 else os.getpid()
         work = CollectionWork(settings.state_dir, owner)
+        # The runner asks for the service anew for each job: another engine may take its place.
+        runner = Runner(kept := Jobs(settings), lambda: jobs.context_of(app.state.service))
         # Kept there alone, so that an encoder is freed once another has taken its place.
-        app.state.service = Service(settings, engine_of(settings, app.state.encoder), work)
+        app.state.service = Service(
+            settings, engine_of(settings, app.state.encoder), work, kept, runner
+        )
         metrics.watch_queue(swapper.queue_states, settings.batch_tokens)
         metrics.watch_recall(work.collections.recalls)
+        metrics.watch_jobs(kept.counts)
+        runner.start()
         try:
             async with join(app.state, metrics_text) if join else nullcontext():
                 yield
         finally:
             try:
+                # First, so that no job keeps the engine from coming to an end.
+                await runner.close()
                 await swapper.close()
             finally:
                 await work.close()
@@ -112,6 +126,8 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.guard, app.state.encoder = Guard(settings), encoder
     app.state.metrics, app.state.metrics_text = metrics, metrics_text
+    # Whether the server waits for what it answers to come to an end; `service.server` knows.
+    app.state.is_stopping = lambda: False
     return app
 
 

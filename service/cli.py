@@ -29,6 +29,7 @@ from service.api.schemas import LongTextName, TextGranularity
 from service.collection_cli import collection_group
 from service.demo_cli import demo
 from service.errors import PolygrainError
+from service.jobs_cli import jobs_group
 from service.keys_cli import keys_group
 from service.mine_cli import mine
 from service.security.guard import check_exposure
@@ -145,7 +146,12 @@ def main() -> None:
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where collections are kept.  [default: ~/.local/share/polygrain]",
+    help="Where collections and jobs are kept.  [default: ~/.local/share/polygrain]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder whose files jobs may read by path.  [default: none]",
 )
 @_bundle_option
 @_model_options
@@ -431,6 +437,7 @@ def info(**given: object) -> None:
 main.add_command(mine)
 main.add_command(collection_group)
 main.add_command(demo)
+main.add_command(jobs_group)
 
 
 @main.group(name="bundle")

@@ -63,8 +63,8 @@ def _client(given: dict[str, Any]) -> Iterator[Client]:
     if extra := [name for name, value in given.items() if value is not None]:
         option = extra[0].replace("_", "-")
         raise click.UsageError(f"--{option} is of the server at --url; leave one of them out")
-    with closing(HttpClient(url)) as server:
-        yield server
+    with closing(HttpClient(url)) as client:
+        yield client
 
 
 def _ask(given: dict[str, Any], method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401

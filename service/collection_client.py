@@ -13,7 +13,7 @@ import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import click
 import orjson
@@ -58,16 +58,28 @@ class HttpClient:
 
     def stream(self, method: str, path: str, body: bytes | None = None) -> Iterator[bytes]:
         """See `Client`."""
-        try:
-            headers = {} if body is None else dict(_JSON)
-            if key := os.environ.get(API_KEY_VARIABLE):
-                headers["Authorization"] = f"Bearer {key}"
-            self._connection.request(method, self._prefix + path, body, headers)
-            response = self._connection.getresponse()
-            if response.status != 200:
-                raise refusal(response.status, response.read())
+        with self.answer(method, path, body, {} if body is None else _JSON) as response:
             while piece := response.read(_PIECE_BYTES):
                 yield piece
+
+    @contextmanager
+    def answer(
+        self,
+        method: str,
+        path: str,
+        body: bytes | IO[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer to one request, to read from; ClickException if the server refuses."""
+        try:
+            sent = dict(headers or {})
+            if key := os.environ.get(API_KEY_VARIABLE):
+                sent["Authorization"] = f"Bearer {key}"
+            self._connection.request(method, self._prefix + path, body, sent)
+            response = self._connection.getresponse()
+            if response.status >= 300:
+                raise refusal(response.status, response.read())
+            yield response
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise click.ClickException(

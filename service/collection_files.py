@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import click
 import numpy as np
-import orjson
 
-Format = Literal["lines", "tsv", "jsonl", "parquet"]
+from service.errors import InvalidInput
+from service.rows import FORMATS, Columns, Format, Row, document_of, read_rows
 
-FORMATS: dict[str, Format] = {
-    ".txt": "lines",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-}
+__all__ = ["FORMATS", "Columns", "Source", "batches", "read_documents", "read_export"]
+
+_FIELDS = {"id", "text", "language", "granularity", "metadata"}
 
 Document = dict[str, Any]
 
@@ -29,17 +24,8 @@ Document = dict[str, Any]
 _BATCH = 256
 _BATCH_CHARACTERS = 2_000_000
 
-_PARQUET_ROWS = 1_024
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns of a table hold what; the others go into the metadata."""
-
-    id: str = "id"
-    text: str = "text"
-    language: str | None = None  # None: `language`, or else `lang`, where there is one
-    granularity: str = "granularity"
+# Bytes of a line: a file of one endless line must not fill the memory.
+_LINE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +34,7 @@ class Source:
 
     file: IO[bytes]
     format: Format
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     # Written before the number of a line to make the id of a text.
     prefix: str = ""
     language: str | None = None
@@ -67,14 +53,13 @@ def read_documents(source: Source, read: Callable[[int], None]) -> Iterator[Docu
 
     Raises ClickException that names the line at fault.
     """
-    documents = _READERS[source.format](source, read)
     common = {
         name: value
         for name, value in (("language", source.language), ("granularity", source.granularity))
         if value is not None
     }
-    for document in documents:
-        yield {**common, **document}
+    for row in _rows(source, read):
+        yield {**common, **_document(row, source)}
 
 
 def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -93,102 +78,29 @@ def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _lines(source: Source, read: Callable[[int], None]) -> Iterator[tuple[int, str]]:
-    for number, raw in enumerate(source.file, start=1):
-        read(len(raw))
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise click.ClickException(
-                f"line {number} is not UTF-8 (byte {error.start}); convert the file"
-            ) from None
-        if line.strip():
-            yield number, line
+def _rows(source: Source, read: Callable[[int], None]) -> Iterator[Row]:
+    """The rows of a file; ClickException for the first bad one."""
+    text_column = source.columns.text
+    rows = read_rows(source.file, source.format, _LINE_BYTES, read, text_column)
+    for row in rows:
+        if isinstance(row, Row):
+            yield row
+        elif not row.blank:
+            raise click.ClickException(f"line {row.number} {row.reason}; mend the file")
         elif not source.skip_blank:
-            raise click.ClickException(f"line {number} is blank; remove it, or give --skip-blank")
-
-
-def _read_lines(source: Source, read: Callable[[int], None]) -> Iterator[Document]:
-    for number, line in _lines(source, read):
-        yield {"id": f"{source.prefix}{number}", "text": line}
-
-
-def _read_tsv(source: Source, read: Callable[[int], None]) -> Iterator[Document]:
-    lines = _lines(source, read)
-    _, header = next(lines, (0, ""))
-    names = header.split("\t")
-    for number, line in lines:
-        values = line.split("\t")
-        if len(values) != len(names):
             raise click.ClickException(
-                f"line {number} has {len(values)} columns and the header {len(names)}"
+                f"line {row.number} is blank; remove it, or give --skip-blank"
             )
-        row = {name: value for name, value in zip(names, values, strict=True) if value}
-        yield _of_row(row, source, number)
 
 
-def _read_jsonl(source: Source, read: Callable[[int], None]) -> Iterator[Document]:
-    for number, line in _lines(source, read):
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise click.ClickException(f"line {number} is not JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise click.ClickException(f"line {number} is no object of JSON")
-        if source.columns.id not in value:
-            value[source.columns.id] = f"{source.prefix}{number}"
-        known = {"id", "text", "language", "granularity", "metadata"}
-        yield value if value.keys() <= known else _of_row(value, source, number)
-
-
-def _read_parquet(source: Source, read: Callable[[int], None]) -> Iterator[Document]:
-    from pyarrow import parquet  # here, since it loads slowly and few files are of it
-
+def _document(row: Row, source: Source) -> Document:
+    # What an export wrote has vectors beside a document's own fields, and ids of its own.
+    if source.format == "jsonl" and row.values.keys() <= _FIELDS:
+        return {"id": f"{source.prefix}{row.number}", **row.values}
     try:
-        table = parquet.ParquetFile(source.file)
-        number = 0
-        for batch in table.iter_batches(_PARQUET_ROWS):
-            read(source.size * len(batch) // max(1, table.metadata.num_rows))
-            for row in batch.to_pylist():
-                number += 1
-                yield _of_row(row, source, number)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise click.ClickException(f"the file is no Parquet: {error}") from None
-
-
-_READERS: Mapping[str, Callable[[Source, Callable[[int], None]], Iterator[Document]]] = {
-    "lines": _read_lines,
-    "tsv": _read_tsv,
-    "jsonl": _read_jsonl,
-    "parquet": _read_parquet,
-}
-
-
-def _of_row(row: Mapping[str, Any], source: Source, number: int) -> Document:
-    """A document from a row of a table; what is no field of its own is metadata."""
-    columns = source.columns
-    if row.get(columns.text) is None:
-        raise click.ClickException(
-            f"row {number} has no column {columns.text}; its columns are "
-            f"{', '.join(row)[:200]}: name the text's with --text-column"
-        )
-    names = (columns.language,) if columns.language else ("language", "lang")
-    language = next((name for name in names if row.get(name) is not None), None)
-    document: Document = {
-        "id": str(row.get(columns.id, f"{source.prefix}{number}")),
-        "text": row[columns.text],
-    }
-    if language is not None:
-        document["language"] = row[language]
-    if row.get(columns.granularity) is not None:
-        document["granularity"] = row[columns.granularity]
-    given = row.get("metadata")
-    own = {columns.id, columns.text, columns.granularity, language, "metadata"}
-    rest = {name: value for name, value in row.items() if name not in own and value is not None}
-    metadata = {**rest, **given} if isinstance(given, dict) else rest
-    if metadata:
-        document["metadata"] = metadata
-    return document
+        return document_of(row, source.columns, source.prefix)
+    except InvalidInput as error:
+        raise click.ClickException(f"{error} with --text-column") from None
 
 
 def read_vectors(array: Path, ids: IO[bytes]) -> Iterator[Document]:
@@ -212,18 +124,13 @@ def read_vectors(array: Path, ids: IO[bytes]) -> Iterator[Document]:
 
 def read_export(file: IO[bytes], embed: bool) -> Iterator[Document]:
     """The documents that an export wrote; with `embed`, without their vectors."""
-    for number, line in _lines(Source(file, "jsonl"), lambda _: None):
-        try:
-            document = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise click.ClickException(f"line {number} is not JSON: {error}") from None
-        if not isinstance(document, dict):
-            raise click.ClickException(f"line {number} is no object of JSON")
+    for row in _rows(Source(file, "jsonl"), lambda _: None):
+        document = dict(row.values)
         if embed or "vector" not in document:
             for name in ("vector", "bundle", "version", "adapter"):
                 document.pop(name, None)
             if document.get("text") is None:
-                raise click.ClickException(f"line {number} has no text to embed")
+                raise click.ClickException(f"line {row.number} has no text to embed")
         yield document
 
 

@@ -100,6 +100,8 @@ def serve(
 
     app = create_app(settings, open_warm(settings.bundle.resolve()), open_warm, join)
     server = _server(settings, app)
+    # For answers that have no end of their own.
+    app.state.is_stopping = lambda: server.should_exit
     # What is there now stays: no collection of garbage needs to walk it again and again.
     gc.freeze()
     gc.enable()

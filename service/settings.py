@@ -77,6 +77,15 @@ class Settings(BaseModel):
     model_threads: Positive = 1
     # Memory for vectors of texts seen before; 0 keeps none.
     cache_bytes: NotNegative = 0
+    # Jobs that run at the same time; the others wait.
+    jobs_at_once: Positive = 2
+    # Folder whose files jobs may read by path; None: only files that were uploaded.
+    data_dir: Path | None = None
+    # Bytes of one uploaded file, and of all that are kept together.
+    max_file_bytes: Positive = 4 * 1024**3
+    max_files_bytes: Positive = 64 * 1024**3
+    # How long results are kept after a job has ended, and files that no job uses.
+    keep_jobs_s: Positive = 7 * 24 * 3_600
     # How long a stopping server works on what it accepted.
     shutdown_timeout_s: Positive = 60
 

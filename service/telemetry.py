@@ -46,7 +46,9 @@ def configure_logging(level: str, *, processes: bool = False) -> None:
         level=level.upper(), format=f"%(asctime)s %(levelname)s {origin} %(message)s", force=True
     )
     # Its lines on starting and stopping are ours already.
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+    # And which build of FAISS is loaded is nobody's concern who reads a log.
+    for name in ("uvicorn", "faiss"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def count(request: Request, *, items: int = 0, tokens: int = 0) -> None:

@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 
 from service.api.admission import Handler, ScopeOrOpen, admitted
 from service.api.responses import write_json
-from service.api.schemas import ErrorBody, RequestModel
+from service.api.schemas import ErrorBody
 
 # What an operation on texts may answer instead.
 TEXT_ERRORS = (400, 401, 403, 413, 415, 422, 429, 500, 503)
@@ -44,7 +44,7 @@ class Operation:
     handler: Handler
     tag: str
     response: type[BaseModel]
-    request: type[RequestModel] | None = None
+    request: type[BaseModel] | None = None
     # Statuses that come in the one shape of errors.
     errors: tuple[int, ...] = ()
     # Media types of the answer beside JSON, with what they hold.

@@ -14,7 +14,7 @@ from service.api.documentation import TEXT_ERRORS, Operation
 from service.api.embedding import allowed_adapters, check_dimensions
 from service.api.requests import Service, check_sizes, in_turn, read, service_of, unless_gone
 from service.api.responses import Long, base64_of, binary_response, facts_json, json_response
-from service.api.schemas import EmbedRequest, EmbedResponse
+from service.api.schemas import EmbedRequest, EmbedResponse, EncodingName
 from service.encoding.encoder import Encoded, Options, Unit
 from service.encoding.quantization import int8_scale, to_binary, to_int8, truncate
 from service.encoding.session import Vectors
@@ -57,8 +57,9 @@ def _units(body: EmbedRequest, texts: list[str], service: Service) -> list[Unit]
         raise InvalidInput("inputs is an empty list; send at least one text", "inputs")
     check_sizes({"inputs": texts}, service.settings)
     granularities = _granularities(body, len(texts))
-    _check_adapter(body, service.engine.encoder.manifest)
-    _check_shape(body, service.engine.encoder.manifest)
+    manifest = service.engine.encoder.manifest
+    check_adapter(body.adapter, body.granularity, manifest)
+    check_shape(body.dimensions, body.encoding, body.normalize, manifest)
     is_one = isinstance(body.inputs, str)
     return [
         Unit(text, "inputs" if is_one else f"inputs[{index}]", granularity, body.adapter)
@@ -80,24 +81,28 @@ def _granularities(body: EmbedRequest, texts: int) -> list[Granularity | None]:
     return [None if value == "auto" else Granularity(value) for value in values]
 
 
-def _check_adapter(body: EmbedRequest, manifest: Manifest) -> None:
-    if body.adapter is None:
+def check_adapter(adapter: str | None, granularity: object, manifest: Manifest) -> None:
+    """Raise InvalidInput for an adapter that no text is embedded with, or beside a granularity."""
+    if adapter is None:
         return
     allowed = allowed_adapters(manifest)
-    if body.adapter not in allowed:
+    if adapter not in allowed:
         raise InvalidInput(
-            f"adapter is {quote(body.adapter)}; use one of {', '.join(allowed)}", "adapter"
+            f"adapter is {quote(adapter)}; use one of {', '.join(allowed)}", "adapter"
         )
-    if body.granularity != "auto":
+    if granularity != "auto":
         raise InvalidInput(
             "adapter and granularity are both given; an adapter has one granularity: leave one out",
             "granularity",
         )
 
 
-def _check_shape(body: EmbedRequest, manifest: Manifest) -> None:
-    check_dimensions(body.dimensions, manifest)
-    if body.encoding == "int8" and not body.normalize:
+def check_shape(
+    dimensions: int | None, encoding: EncodingName, normalize: bool, manifest: Manifest
+) -> None:
+    """Raise InvalidInput for dimensions that the bundle cannot be cut to, and wrong encodings."""
+    check_dimensions(dimensions, manifest)
+    if encoding == "int8" and not normalize:
         raise InvalidInput(
             "encoding is 'int8' and normalize is false; the scale of int8 is made for vectors of "
             "length 1: set normalize to true, or use one of float, base64, binary",

@@ -22,6 +22,8 @@ from service.errors import (
     UnsupportedMediaType,
     quote,
 )
+from service.jobs.folder import Jobs
+from service.jobs.runner import Runner
 from service.retrieval.work import CollectionWork
 from service.settings import Settings
 from service.telemetry import count
@@ -40,6 +42,8 @@ class Service:
     settings: Settings
     engine: Engine
     collections: CollectionWork
+    jobs: Jobs
+    runner: Runner
 
 
 def service_of(request: Request) -> Service:
@@ -59,8 +63,17 @@ async def read(request: Request, model: type[Model], settings: Settings) -> Mode
     Raises UnsupportedMediaType, TooLarge before more than the limit is held, MalformedRequest for
     what is not JSON, InvalidInput for the first value that is not allowed.
     """
+    return parse(await read_body(request, settings), model)
+
+
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """The request's body, which says that it is JSON; see `read`."""
     _check_media_type(request.headers.get("content-type"))
-    body = await _read_body(request, settings.max_body_bytes)
+    return await _read_body(request, settings.max_body_bytes)
+
+
+def parse(body: bytes, model: type[Model]) -> Model:
+    """A body as `model`; see `read`."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle, Manifest
-from service.encoding.batching import Batcher, Priority, QueueState, TokenLedger, plan_batches
+from service.encoding.batching import (
+    MAX_WHOLE_ROWS,
+    Batcher,
+    Priority,
+    QueueState,
+    TokenLedger,
+    plan_batches,
+)
 from service.encoding.preparing import Preparer, finished
 from service.encoding.session import Choice, Session, Vectors, Wish
 from service.encoding.states import TokenStates
@@ -51,6 +58,9 @@ class _Preparation(Protocol[_Finished]):
     def tokens(self) -> int: ...
 
     def finish(self, vectors: Vectors, /) -> _Finished: ...
+
+
+_Submit = Callable[[Sequence[Row]], Awaitable[Vectors]]
 
 
 class Encoder:
@@ -186,6 +196,7 @@ class Engine:
         cache_bytes: int = 0,
     ) -> None:
         self.encoder = encoder
+        self._whole_tokens = min(shared_batch_tokens or batch_tokens, batch_tokens)
         self._ledger = TokenLedger(queue_tokens)
         self._batcher = Batcher(
             encoder.load,
@@ -231,7 +242,18 @@ class Engine:
         is full; TooLarge where the request would not fit the empty queue; NotReady when stopping.
         """
         steps = self.encoder.preparer.steps(units, options or Options())
-        return await self._accepted(steps, units, priority)
+        return await self._accepted(steps, units, self._submit_as(priority))
+
+    async def encode_repeatably(
+        self, units: Sequence[Unit], options: Options | None = None
+    ) -> Encoded:
+        """`encode` for a job: the same units have the same vectors, to the last bit, whatever else
+        is asked for at the time.
+
+        Their batches hold nothing else, and are always as small as beside more urgent requests.
+        """
+        steps = self.encoder.preparer.steps(units, options or Options())
+        return await self._accepted(steps, units, self._submit_wholes)
 
     async def encode_states(
         self, units: Sequence[Unit], priority: Priority = Priority.INTERACTIVE
@@ -241,7 +263,8 @@ class Engine:
         They take as much memory as tokens times dimension: ask for some texts at a time. Raises as
         `encode` does.
         """
-        return await self._accepted(self.encoder.preparer.state_steps(units), units, priority)
+        steps = self.encoder.preparer.state_steps(units)
+        return await self._accepted(steps, units, self._submit_as(priority))
 
     def hold(self) -> None:
         """Keep the engine until `release`: `retire` waits for that, and `encode` works until it."""
@@ -273,7 +296,7 @@ class Engine:
         self,
         steps: Generator[None, None, _Preparation[_Result]],
         units: Sequence[Unit],
-        priority: Priority,
+        submit: _Submit,
     ) -> _Result:
         """Carry a request through, unless the service is stopping."""
         if not self._accepting:
@@ -281,7 +304,7 @@ class Engine:
         self._active += 1
         self._idle.clear()
         try:
-            return await self._carry(steps, units, priority)
+            return await self._carry(steps, units, submit)
         finally:
             self._active -= 1
             if not self._active:
@@ -291,7 +314,7 @@ class Engine:
         self,
         steps: Generator[None, None, _Preparation[_Result]],
         units: Sequence[Unit],
-        priority: Priority,
+        submit: _Submit,
     ) -> _Result:
         limit = self._ledger.limit
         characters = sum(len(unit.text) for unit in units)
@@ -306,10 +329,35 @@ class Engine:
                     "(POLYGRAIN_QUEUE_TOKENS); send fewer or shorter texts at a time"
                 )
             correct(prepared.tokens)
-            vectors = await self._batcher.submit(prepared.rows, priority)
+            vectors = await submit(prepared.rows)
             if len(prepared.rows) <= _INLINE_ROWS:
                 return prepared.finish(vectors)
             return await self._off_loop(partial(prepared.finish, vectors))
+
+    def _submit_as(self, priority: Priority) -> _Submit:
+        return partial(self._batcher.submit, priority=priority)
+
+    async def _submit_wholes(self, rows: Sequence[Row]) -> Vectors:
+        """The vectors of `rows` in batches that follow from their lengths alone."""
+        batches = [
+            batch[start : start + MAX_WHOLE_ROWS]
+            for batch in plan_batches([len(row) for row in rows], self._whole_tokens)
+            for start in range(0, len(batch), MAX_WHOLE_ROWS)
+        ]
+        vectors = np.empty((len(rows), self.encoder.manifest.dimension), np.float32)
+        tasks = [
+            asyncio.create_task(
+                self._batcher.submit([rows[place] for place in batch], Priority.JOB, whole=True)
+            )
+            for batch in batches
+        ]
+        try:
+            for batch, found in zip(batches, await asyncio.gather(*tasks), strict=True):
+                vectors[batch] = found
+        finally:
+            for task in tasks:
+                task.cancel()
+        return vectors
 
     async def _prepare(
         self, steps: Generator[None, None, _Preparation[_Result]]

@@ -6,7 +6,7 @@ import errno
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Database:
     A commit is on disk when it returns (write-ahead log, synchronous=FULL).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, migrate: Callable[[sqlite3.Connection], None] = migrate) -> None:
+        """`migrate` brings the tables up to date; by default, to those of a collection."""
         self.path = path
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._closed = False
@@ -78,7 +79,7 @@ class Database:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StorageUnavailable(f"collection {self.path.parent.name} was closed or deleted")
+            raise StorageUnavailable(f"{self.path.parent.name} was closed or deleted")
 
     def _reader(self) -> sqlite3.Connection:
         self._check_open()

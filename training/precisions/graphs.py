@@ -86,7 +86,7 @@ def store_in_single(model: onnx.ModelProto) -> None:
     # What a float16 weight, or what was looked up in one, is called as float32.
     single: dict[str, str] = {}
     kept = []
-    looked_up = set()
+    looked_up: set[str] = set()
     for node in graph.node:
         if node.op_type == "Cast" and node.input[0] in (*halves, *looked_up):
             single[node.input[0]] = node.output[0]

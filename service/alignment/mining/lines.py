@@ -5,8 +5,6 @@ No object is kept for a line: texts go to one file, the rest into arrays.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import unicodedata
 import zlib
@@ -17,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.alignment.mining.state import sha256_of, whole_file, write_json
 from service.errors import InvalidInput
+from service.rows import opened, raw_lines
 
 Offsets = NDArray[np.int64]
 
@@ -31,7 +30,6 @@ Offsets = NDArray[np.int64]
 MAX_LINE_BYTES = 400_000
 # Lines between two reports.
 _REPORT_LINES = 4_096
-_BUFFER_BYTES = 1 << 20
 _ERRORS = "errors.tsv"
 _TEXTS = "texts.bin"
 _PLACES = "places.npy"
@@ -99,12 +97,12 @@ def _read(path: Path, folder: Path, progress: Callable[[int, int], None]) -> Non
     sha256 = sha256_of(path)
     lines = _Lines()
     with (
-        _open(path) as (file, position),
+        opened(path) as (file, position),
         whole_file(folder / _TEXTS) as texts,
         whole_file(folder / _ERRORS) as errors,
     ):
         total = path.stat().st_size
-        for number, raw in enumerate(_raw_lines(file), start=1):
+        for number, (_, raw) in enumerate(raw_lines(file, MAX_LINE_BYTES), start=1):
             text = lines.take(number, raw)
             if isinstance(text, str):
                 errors.write(f"{number}\t{text}\n".encode())
@@ -180,45 +178,3 @@ def _decoded(raw: bytes | None, *, first: bool) -> tuple[str | None, str]:
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start} of the line)", ""
     return ("holds a NUL character", "") if "\0" in text else (None, text)
-
-
-def _raw_lines(file: IO[bytes]) -> Iterator[bytes | None]:
-    """Lines as they are, None for one that is too long."""
-    while raw := file.readline(MAX_LINE_BYTES + 1):
-        if len(raw) <= MAX_LINE_BYTES or raw.endswith(b"\n"):
-            yield raw
-            continue
-        while not raw.endswith(b"\n") and (raw := file.readline(MAX_LINE_BYTES)):
-            pass
-        yield None
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
-    """A file decompressed, and how far into its own bytes it was read."""
-    with path.open("rb") as raw:
-        if path.suffix == ".gz":
-            with gzip.open(raw) as unzipped:
-                yield io.BufferedReader(_Raw(unzipped), _BUFFER_BYTES), raw.tell
-        elif path.suffix == ".zst":
-            import pyarrow as pa
-
-            with pa.CompressedInputStream(raw, "zstd") as stream:
-                yield io.BufferedReader(_Raw(stream), _BUFFER_BYTES), raw.tell
-        else:
-            yield raw, raw.tell
-
-
-class _Raw(io.RawIOBase):
-    """A decompressing stream as Python's buffered reader wants it."""
-
-    def __init__(self, stream: Any) -> None:  # noqa: ANN401
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
-        found = self._stream.read(len(buffer))
-        buffer[: len(found)] = found
-        return len(found)

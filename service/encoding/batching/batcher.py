@@ -29,8 +29,9 @@ from service.errors import InferenceFailed, NotReady
 
 logger = logging.getLogger(__name__)
 
-# Rows of one request that are queued before the event loop turns to something else.
-_ADD_ROWS = 256
+# Rows of one request that are queued before the event loop turns to something else; a request that
+# is one batch by itself has no more.
+MAX_WHOLE_ROWS = _ADD_ROWS = 256
 
 # How long a closing queue waits for a batch that nobody wants.
 _JOIN_S = 5.0
@@ -103,13 +104,21 @@ class Batcher:
             )
 
     async def submit(
-        self, rows: Sequence[Row], priority: Priority = Priority.INTERACTIVE
+        self,
+        rows: Sequence[Row],
+        priority: Priority = Priority.INTERACTIVE,
+        *,
+        whole: bool = False,
     ) -> Vectors:
-        """The vectors of `rows`, of which there is at least one: (rows, dimension), in order."""
+        """The vectors of `rows`, of which there is at least one: (rows, dimension), in order.
+
+        With `whole`, the rows, at most MAX_WHOLE_ROWS, are one batch by themselves, so that their
+        vectors depend on nothing that others send, to the last bit.
+        """
         if not self.running:
             raise NotReady("the service is stopping; send the request to another instance")
         answer = Answer(self._loop.create_future(), len(rows))
-        request = Request(self._schedule.lane_of(rows, priority))
+        request = Request(self._schedule.lane_of(rows, priority), whole)
         self._answers[request] = answer
         try:
             for start in range(0, len(rows), _ADD_ROWS):
@@ -146,7 +155,7 @@ class Batcher:
         now = self._clock()
         with self._lock:
             for place, row in enumerate(rows, start):
-                vector = self._cache.get(row)
+                vector = None if request.whole else self._cache.get(row)
                 if vector is None:
                     self._schedule.add(request, place, row, now)
                 else:

@@ -30,6 +30,9 @@ class Request:
     """The rows that one caller waits for."""
 
     lane: Lane
+    # Whether its rows are one batch by themselves: what they come to then depends on nothing else,
+    # to the last bit.
+    whole: bool = False
     # Its rows in order, those that it shares with other requests included.
     entries: list[Entry] = field(default_factory=list)
     # Tokens of its rows that no batch has taken yet.
@@ -54,6 +57,8 @@ class Entry:
     queued_at: float
     # Each request with the place that the vector has in its answer; empty: nobody wants it.
     waiters: list[tuple[Request, int]]
+    # Whether it is of a request that is one batch by itself.
+    whole: bool = False
     # Whether it has left the queue, for a batch or because nobody wants it.
     taken: bool = False
 
@@ -77,11 +82,13 @@ class LaneQueue:
 
     def add(self, entry: Entry) -> None:
         """Queue `entry` as the youngest."""
-        bucket = self._by_length.get(entry.length)
-        if bucket is None:
-            bucket = self._by_length[entry.length] = OrderedDict()
-            insort(self._lengths, entry.length)
-        bucket[entry] = self._by_age[entry] = None
+        self._by_age[entry] = None
+        if not entry.whole:  # or else `fill` would find it
+            bucket = self._by_length.get(entry.length)
+            if bucket is None:
+                bucket = self._by_length[entry.length] = OrderedDict()
+                insort(self._lengths, entry.length)
+            bucket[entry] = None
         self.rows += 1
         self.tokens += entry.length
 
@@ -96,11 +103,12 @@ class LaneQueue:
     def remove(self, entry: Entry) -> None:
         """Take `entry` out."""
         del self._by_age[entry]
-        bucket = self._by_length[entry.length]
-        del bucket[entry]
-        if not bucket:
-            del self._by_length[entry.length]
-            del self._lengths[bisect_left(self._lengths, entry.length)]
+        if not entry.whole:
+            bucket = self._by_length[entry.length]
+            del bucket[entry]
+            if not bucket:
+                del self._by_length[entry.length]
+                del self._lengths[bisect_left(self._lengths, entry.length)]
         entry.taken = True
         self.rows -= 1
         self.tokens -= entry.length
@@ -128,6 +136,14 @@ class LaneQueue:
         if not candidates:
             return self.oldest()
         return min(candidates, key=lambda candidate: candidate[0].left)[1]
+
+    def take_whole(self, head: Entry) -> list[Entry]:
+        """Take out all rows of the request that `head` is of, in their order."""
+        (request, _), *_ = head.waiters
+        batch = [entry for entry in request.entries if not entry.taken]
+        for entry in batch:
+            self.remove(entry)
+        return batch
 
     def fill(self, head: Entry, budget: int, padding_limit: int) -> list[Entry]:
         """Take `head` out, and with it rows of the nearest lengths, what pads least first.

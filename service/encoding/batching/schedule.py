@@ -80,13 +80,14 @@ class Schedule:
         Where an equal row is on its way and no less urgent, its vector will serve both.
         """
         self._last_seen[request.lane] = now
-        entry = self._wanted.get(row)
+        entry = None if request.whole else self._wanted.get(row)
         if entry is not None and (entry.taken or entry.lane <= request.lane):
             entry.waiters.append((request, index))
             self.joined += 1
         else:
-            entry = Entry(row, len(row), request.lane, now, [(request, index)])
-            self._wanted[row] = entry
+            entry = Entry(row, len(row), request.lane, now, [(request, index)], request.whole)
+            if not request.whole:
+                self._wanted[row] = entry
             if not self._lanes[entry.lane].rows:
                 self._waited[entry.lane] = 0
             self._lanes[entry.lane].add(entry)
@@ -147,7 +148,10 @@ class Schedule:
         queue = self._lanes[lane]
         head = queue.oldest() if lane is Lane.SINGLE else queue.head()
         padding_limit = int(self._batch_tokens * PADDING_SHARE)
-        batch = queue.fill(head, self._budget(lane, now), padding_limit)
+        if head.whole:
+            batch = queue.take_whole(head)
+        else:
+            batch = queue.fill(head, self._budget(lane, now), padding_limit)
         for other in Lane:
             self._waited[other] += 1
         self._waited[lane] = 0

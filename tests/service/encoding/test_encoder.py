@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from models.bundle import Bundle, BundleError, Granularity
 from service.encoding.batching import Priority, QueueState
 from service.encoding.encoder import Encoded, Encoder, Engine, Options, Unit, check_text
-from service.encoding.session import Session
-from service.encoding.tokenizer import LongText, Tokenizer, windows
+from service.encoding.session import Session, Vectors
+from service.encoding.tokenizer import LongText, Row, Tokenizer, windows
 from service.errors import InferenceFailed, InvalidInput, NotReady, Overloaded, TooLarge
 from tests.fakes import FailingSession, ShortSession, gated_encoder
 from tests.tiny_bundle import (
@@ -286,6 +287,45 @@ def test_an_interactive_request_goes_before_jobs_and_the_state_says_what_waits(
     assert (state.held_tokens, state.limit_tokens) == (12 * 27, 10_000)
     (place,) = (n for n, row in enumerate(session.rows) if VOCABULARY["hund"] in row)
     assert place < 2 * 64 // 12  # at most behind the batch that ran
+
+
+def test_what_is_encoded_repeatably_is_alone_in_its_batches(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[list[Row]] = []
+    load = encoder.load
+
+    def watched(rows: Sequence[Row]) -> Callable[[], Vectors]:
+        batches.append(list(rows))
+        return load(rows)
+
+    monkeypatch.setattr(encoder, "load", watched)
+    texts = [f"the cat {'sat ' * (n % 5)}on mat {n}" for n in range(40)]
+    own = [Unit(text, "own") for text in texts]
+    others = [Unit(f"{text} dog", "other") for text in texts]
+
+    async def scenario() -> tuple[list[list[list[Row]]], list[Encoded]]:
+        engine = Engine(encoder, batch_tokens=512, queue_tokens=10**6, shared_batch_tokens=64)
+        seen, answers = [], []
+        for company in ([], [others], [others[:3], own, others]):
+            batches.clear()
+            mine, *_ = await asyncio.gather(
+                engine.encode_repeatably(own),
+                *(engine.encode(each, priority=Priority.JOB) for each in company),
+            )
+            rows = set(encoder.prepare(own, Options()).rows)
+            seen.append([batch for batch in batches if set(batch) <= rows and len(batch) < 20])
+            answers.append(mine)
+        await engine.close()
+        return seen, answers
+
+    (alone, *beside), answers = asyncio.run(scenario())
+    assert sum(map(len, alone)) == len(own)
+    for seen in beside:
+        # `own` of somebody else may have come in batches of its own besides.
+        assert all(batch in seen for batch in alone)
+    for answer in answers:
+        assert answer.vectors.tobytes() == answers[0].vectors.tobytes()
 
 
 def test_a_cache_gives_the_same_vectors(encoder: Encoder) -> None:

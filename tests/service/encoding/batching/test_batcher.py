@@ -102,6 +102,32 @@ def test_rows_of_many_requests_share_batches_and_come_back_in_order() -> None:
     assert [len(batch) for batch in gate.batches] == [1, 15]
 
 
+def test_a_whole_request_is_one_batch_whatever_else_waits() -> None:
+    gate = _Gate()
+    own = [_row(7, 7), _row(8), _row(9, 9, 9)]
+
+    async def scenario() -> list[Vectors]:
+        batcher = Batcher(gate, batch_tokens=1_000, cache_bytes=10_000)
+        first = _submit(batcher, own[1])
+        await gate.entered()
+        rest = [
+            _submit(batcher, *own, _row(1), priority=Priority.JOB),
+            asyncio.create_task(batcher.submit(own, Priority.JOB, whole=True)),
+            _submit(batcher, *own, _row(2), priority=Priority.JOB),
+        ]
+        await _settle()
+        gate.open()
+        answers = await asyncio.gather(first, *rest)
+        # Not from the cache either, whose vectors came of other batches.
+        await batcher.submit(own, Priority.JOB, whole=True)
+        await batcher.close()
+        return answers
+
+    _, _, whole, _ = asyncio.run(scenario())
+    assert whole.tolist() == [[7], [8], [9]]
+    assert gate.batches.count([[7, 7], [8], [9, 9, 9]]) == 2
+
+
 def test_a_failing_batch_ends_only_its_own_requests_and_the_next_works() -> None:
     def infer(rows: Sequence[Row]) -> Vectors:
         if any(13 in unpack(row.ids) for row in rows):

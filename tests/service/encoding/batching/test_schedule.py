@@ -28,8 +28,9 @@ def _submit(
     rows: list[Row],
     now: float = 0.0,
     priority: Priority = Priority.INTERACTIVE,
+    whole: bool = False,
 ) -> Request:
-    request = Request(schedule.lane_of(rows, priority))
+    request = Request(schedule.lane_of(rows, priority), whole)
     for place, row in enumerate(rows):
         schedule.add(request, place, row, now)
     return request
@@ -58,10 +59,11 @@ class Queue(RuleBasedStateMachine):
         # Few names, so that rows are often equal.
         rows=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 300)), min_size=1, max_size=12),
         priority=st.sampled_from(Priority),
+        whole=st.booleans(),
     )
-    def submit(self, rows: list[tuple[int, int]], priority: Priority) -> None:
+    def submit(self, rows: list[tuple[int, int]], priority: Priority, whole: bool) -> None:
         made = [_row(*row) for row in rows]
-        self.live[_submit(self.schedule, made, self.now, priority)] = made
+        self.live[_submit(self.schedule, made, self.now, priority, whole)] = made
 
     @rule(seconds=st.floats(0, 2))
     def wait(self, seconds: float) -> None:
@@ -82,9 +84,14 @@ class Queue(RuleBasedStateMachine):
         assert len({entry.lane for entry in batch}) == 1
         assert len(set(map(id, batch))) == len(batch)
         assert all(entry.waiters and entry.taken for entry in batch)
-        assert _padded(batch) <= BUDGET or len(batch) == 1
-        padding = _padded(batch) - sum(entry.length for entry in batch)
-        assert padding <= BUDGET * PADDING_SHARE
+        if batch[0].whole:
+            ((request, _),) = batch[0].waiters
+            assert [entry.row for entry in batch] == self.live[request]
+        else:
+            assert not any(entry.whole for entry in batch)
+            assert _padded(batch) <= BUDGET or len(batch) == 1
+            padding = _padded(batch) - sum(entry.length for entry in batch)
+            assert padding <= BUDGET * PADDING_SHARE
         if full:
             assert sum(entry.length for entry in batch) + self.schedule.tokens >= SHARED
         self.running.append(batch)
@@ -157,13 +164,14 @@ _FORMULAS = {
             st.lists(st.integers(1, 300), min_size=1, max_size=8),
             st.sampled_from(Priority),
             st.integers(0, 2),  # batches that run before the next arrival
+            st.booleans(),
         ),
         min_size=1,
         max_size=60,
     )
 )
 def test_no_row_waits_longer_than_its_place_allows_whatever_comes_later(
-    arrivals: list[tuple[list[int], Priority, int]],
+    arrivals: list[tuple[list[int], Priority, int, bool]],
 ) -> None:
     schedule = Schedule(BUDGET, SHARED)
     queued: Counter[Lane] = Counter()
@@ -179,10 +187,10 @@ def test_no_row_waits_longer_than_its_place_allows_whatever_comes_later(
             queued[entry.lane] -= 1
         return bool(batch)
 
-    for lengths, priority, turns in arrivals:
+    for lengths, priority, turns, whole in arrivals:
         rows = [_row(name + number, length) for number, length in enumerate(lengths)]
         lane = schedule.lane_of(rows, priority)
-        _submit(schedule, rows, 0.0, priority)
+        _submit(schedule, rows, 0.0, priority, whole)
         for _ in lengths:
             deadline[name] = batches + _bound(lane, queued[lane])
             queued[lane] += 1
