@@ -170,10 +170,9 @@ class _Model:
 
     @classmethod
     def open(cls, settings: Settings, granularity: Any) -> _Model:  # noqa: ANN401
-        import faiss
-
         from service.encoding.encoder import Encoder
         from service.encoding.session import Wish
+        from service.faiss_library import faiss
 
         if settings.threads is not None:
             faiss.omp_set_num_threads(settings.threads)

@@ -10,9 +10,9 @@ import hnswlib
 import numpy as np
 from usearch.index import Index as UsearchIndex
 
+from service.faiss_library import SHIPPED_THRESHOLD, faiss
 from service.retrieval.index import Floats, Index, IndexWish, Keys
 from service.retrieval.index.design import Effort, lists_for
-from service.retrieval.index.engine import SHIPPED_THRESHOLD, faiss
 
 M = 16
 EF_CONSTRUCTION = 100

@@ -22,12 +22,12 @@ from service.alignment.mining.state import side_folder, whole_file
 from service.alignment.scoring import Floats, Score
 from service.encoding.encoder import Options, Unit
 from service.errors import InvalidInput
+from service.faiss_library import threads
 from service.jobs import store
 from service.jobs.kinds import Context, fault_of, patiently
 from service.jobs.shards import error_line
 from service.jobs.sources import Source
 from service.jobs.specs import Spec
-from service.retrieval.index.engine import single_thread
 from service.retrieval.values import Cancel
 from service.rows import BadRow, opened, read_rows
 
@@ -92,7 +92,7 @@ def align(
         block_texts=_BLOCK_TEXTS,
     )
     reporter = _Reporter(spec, job.state, folder, report)
-    with single_thread():
+    with threads(1):
         mined = mine(
             job,
             partial(_embed, context, loop, cancel, what["granularity"]),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import faiss
 import numpy as np
 
 from service.alignment.mining.state import whole_file
 from service.alignment.mining.vectors import Vectors
 from service.alignment.scoring import Floats, Indices, Neighbours
+from service.faiss_library import faiss
 
 
 def nearest(

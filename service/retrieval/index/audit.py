@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.faiss_library import threads
 from service.retrieval.index import exact
 from service.retrieval.index.design import Effort
-from service.retrieval.index.engine import threads
 from service.retrieval.index.searching import Main
 from service.retrieval.index.structure import Structure
 from service.retrieval.index.values import RECALL_AT, Floats, Keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.retrieval.index.engine import faiss
+from service.faiss_library import faiss
 from service.retrieval.index.values import Bools, Floats, Keys
 
 # From this many queries on, copying what the mask lets through and multiplying beats testing the

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from service.retrieval.index.engine import faiss
+from service.faiss_library import faiss
 from service.retrieval.index.values import Floats, Keys
 
 logger = logging.getLogger(__name__)

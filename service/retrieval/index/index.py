@@ -14,9 +14,9 @@ from typing import Self
 import numpy as np
 
 from service.errors import InvalidInput, RecallTooLow
+from service.faiss_library import threads
 from service.retrieval.index import choice, design, exact, stored
 from service.retrieval.index.design import Effort
-from service.retrieval.index.engine import threads
 from service.retrieval.index.gpu import GpuWish, Mirror, missing
 from service.retrieval.index.rows import Rows
 from service.retrieval.index.searching import Main

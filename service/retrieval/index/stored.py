@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from service.errors import IndexDamaged, InvalidInput
+from service.faiss_library import faiss
 from service.retrieval.index import snapshot
 from service.retrieval.index.design import Design, Effort
-from service.retrieval.index.engine import faiss
 from service.retrieval.index.rows import Rows
 from service.retrieval.index.searching import Main
 from service.retrieval.index.snapshot import Array, Snapshot

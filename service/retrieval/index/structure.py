@@ -18,9 +18,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from service.faiss_library import faiss, threads
 from service.retrieval.index import exact
 from service.retrieval.index.design import Design, Effort
-from service.retrieval.index.engine import faiss, threads
 from service.retrieval.index.values import Floats, Keys
 
 Bits = NDArray[np.uint8]

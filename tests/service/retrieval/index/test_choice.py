@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from service.errors import IndexDamaged, InvalidInput, RecallTooLow
+from service.faiss_library import blas_core
 from service.retrieval.index import Floats, Index, IndexWish, audit, searching, snapshot
 from service.retrieval.index import index as index_module
 from service.retrieval.index.design import Design, Effort, designs
-from service.retrieval.index.engine import blas_core
 from service.retrieval.index.snapshot import Snapshot
 from service.retrieval.index.structure import Structure
 from tests.service.retrieval.index.stored import Stored, unit_rows

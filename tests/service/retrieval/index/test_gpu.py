@@ -6,9 +6,9 @@ import threading
 import numpy as np
 import pytest
 
+from service.faiss_library import faiss
 from service.retrieval.index import Floats, Index, IndexWish, Keys
 from service.retrieval.index import index as index_module
-from service.retrieval.index.engine import faiss
 from service.retrieval.index.gpu import GpuWish, Mirror, Worker, missing
 from tests.service.retrieval.index.stored import Stored, unit_rows
 
