@@ -93,6 +93,7 @@ def test_all_forms_of_a_graph_give_the_same(
         ("halved", halved),
         ("late", cast_after_gather(halved)),
         ("full", as_float32(halved)),
+        ("full-from-late", as_float32(cast_after_gather(halved))),
     ):
         onnx.checker.check_model(form)
         (tmp_path / name).mkdir()
@@ -100,6 +101,7 @@ def test_all_forms_of_a_graph_give_the_same(
         assert (len(list((tmp_path / name).iterdir())) == 2) == external
     np.testing.assert_array_equal(vectors[1], vectors[0])
     np.testing.assert_array_equal(vectors[2], vectors[0])
+    np.testing.assert_array_equal(vectors[3], vectors[0])
 
 
 def test_a_late_cast_leaves_no_table_to_unfold(tiny_bundle: Bundle) -> None:
