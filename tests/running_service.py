@@ -1,4 +1,4 @@
-"""`polygrain serve` on the shipped bundle, as a process of its own, for tests that use it."""
+"""`polygrain serve` as a process of its own, for tests that use it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ PATIENCE_S = 60
 
 
 @contextmanager
-def running_service(folder: Path) -> Iterator[str]:
-    """The address of a service on a free port, whose state and log lie in `folder`."""
+def running_service(folder: Path, bundle: Path | None = None) -> Iterator[str]:
+    """The address of a service on a free port, whose state and log lie in `folder`; on the shipped
+    bundle where none is given."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [str(PROGRAM), "serve", "--port", str(port), "--threads", "1"]
+    if bundle is not None:
+        command += ["--bundle", str(bundle)]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("POLYGRAIN_")}
     ours["POLYGRAIN_STATE_DIR"] = str(folder / "state")
     log = folder / "log"

@@ -111,7 +111,7 @@ def test_what_a_page_says_to_type_exists(page: Path) -> None:
             if found := ours(words):
                 _must_pass(words, *found, whole=True)
     for inline in _INLINE.findall(_BLOCK.sub("", text)):
-        # The first of alternatives, with what is optional; a trailing ellipsis is for more of the same.
+        # The first of alternatives, with what is optional; an ellipsis is for more of the same.
         words = [re.sub(r"[\\\[\]]", "", each).split("|")[0] for each in inline.split()]
         if words[-1] == "…" and not words[-2].startswith("--"):
             words.pop()
