@@ -22,8 +22,17 @@ HELD_OUT = 3
 NAMES = Path(__file__).with_name("names.tsv")
 # The test set names its languages as Tatoeba does.
 ISO_639_3 = {
-    **{"ar": "ara", "de": "deu", "es": "spa", "fr": "fra", "hi": "hin", "ja": "jpn"},
-    **{"ko": "kor", "ru": "rus", "sw": "swh", "tr": "tur", "zh": "cmn"},
+    "ar": "ara",
+    "de": "deu",
+    "es": "spa",
+    "fr": "fra",
+    "hi": "hin",
+    "ja": "jpn",
+    "ko": "kor",
+    "ru": "rus",
+    "sw": "swh",
+    "tr": "tur",
+    "zh": "cmn",
 }
 
 Row = tuple[str, ...]
