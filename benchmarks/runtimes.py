@@ -37,7 +37,7 @@ SHAPES = ((32, 16), (8, 64), (8, 256), (1, 16))  # rows x tokens
 @click.option("--bundle", type=click.Path(path_type=Path), default=DEFAULT_BUNDLE)
 @click.option("--threads", type=click.IntRange(min=1), default=os.cpu_count() or 1)
 @click.option("--rounds", type=click.IntRange(min=3), default=15, help="alternations per shape")
-@click.option("--device", type=click.Choice([*Device]), default=Device.CPU)
+@click.option("--device", type=click.Choice([each.value for each in Device]), default="cpu")
 def main(bundle: Path, threads: int, rounds: int, device: str) -> None:
     """Time every way to compute the bundle's model, in turn, beside the chip's ceiling."""
     opened = Bundle.open(bundle)
