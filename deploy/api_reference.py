@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -167,7 +168,7 @@ def _prose(text: str) -> list[str]:
     return [line for paragraph in paragraphs if paragraph for line in (paragraph, "")]
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [
         f"| {' | '.join(heads)} |",
         f"|{'---|' * len(heads)}",
