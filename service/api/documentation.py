@@ -28,6 +28,9 @@ from service.api.schemas import ErrorBody
 # What an operation on texts may answer instead.
 TEXT_ERRORS = (400, 401, 403, 413, 415, 422, 429, 500, 503)
 
+# What any operation that is not open may answer: no key, too narrow a key, a key's limit.
+_GUARDED = (401, 403, 429)
+
 _TITLE = "Polygrain"
 _ASSETS = "/docs/assets"
 
@@ -158,7 +161,8 @@ def _described(operation: Operation) -> dict[str, Any]:
             media_type: {"schema": {"type": "string", "format": "binary", "description": holds}}
             for media_type, holds in operation.other_answers
         }
-    errors = {status: {"model": ErrorBody} for status in operation.errors}
+    statuses = {*operation.errors, *(_GUARDED if operation.needs != "open" else ())}
+    errors = {status: {"model": ErrorBody} for status in sorted(statuses)}
     described: dict[str, Any] = {"responses": {200: success, **errors}}
     parameters: list[JsonValue] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
