@@ -202,12 +202,11 @@ def parquet_file(file: IO[bytes] | Path) -> Iterator[Any]:
     """An open Parquet file of pyarrow's; its errors, while it is read too, as InvalidInput."""
     from pyarrow import parquet
 
-    name = getattr(file, "name", file)
     try:
         with parquet.ParquetFile(file) as table:
             yield table
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise InvalidInput(f"{name} is no Parquet file: {error}") from None
+        raise InvalidInput(f"the file is no Parquet file: {error}") from None
 
 
 def parquet_rows(table: Any, start: int) -> Iterator[Row]:  # noqa: ANN401
