@@ -57,7 +57,8 @@ time.sleep(60)
         # Whole ticks of three processes on our side; interpreters that end and print on theirs.
         assert counted == pytest.approx(own, abs=0.15)
         assert len(process.tree.pids()) == 2
-    assert process.tree.pids() == []
+    # The system takes an orphan away in its own time.
+    _wait_until(lambda: process.tree.pids() == [])
 
 
 def test_this_process_finds_its_own_cpu_seconds() -> None:
