@@ -62,7 +62,11 @@ class Page:
         """A screen of so many CSS pixels, and a system that is light or dark."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": theme}]
+        # Without motion: axe is not to measure a colour on its way from one theme to the other.
+        features = [
+            {"name": "prefers-color-scheme", "value": theme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def script(self, code: str, *arguments: object) -> Any:  # noqa: ANN401  (what JSON holds)
