@@ -1,4 +1,7 @@
-"""Commands in the documents exist, with the options that they are shown with. None is run."""
+"""Commands in the documents exist, with the options that they are shown with.
+
+None is run here: tests/e2e/pages does that with those that stand in blocks.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from transformers import (
 from training.corpora.rows import Row
 from training.corpora.table import FORMAT_VERSION, REPORT_KEY, SCHEMA
 from training.student.model import StudentConfig, StudentModel
+from training.student.recipe import BackboneRecipe
 from training.trainer import Corpus
 
 LANGUAGES = ("de", "fr", "ja", "th", "ru", "ar", "hi", "ko", "zh", "tr")
@@ -163,6 +165,30 @@ def student_folder(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
+@pytest.fixture(scope="session")
+def made_student_folder(student_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny student with the record that `polygrain-train backbone` would leave beside it."""
+    folder = tmp_path_factory.mktemp("made") / "backbone"
+    shutil.copytree(student_folder, folder)
+    recipe = BackboneRecipe.model_validate(
+        {
+            "teacher": "none",
+            "languages": ["en", "de"],
+            "vocabulary": {"size": 300},
+            "static": {"steps": 1, "batch_pairs": 2, "learning_rate": 0.1},
+            "context": {
+                "steps": 1,
+                "batch_pairs": 2,
+                "layers": 2,
+                "heads": 4,
+                "feed_forward": 64,
+            },
+        }
+    )
+    (folder / "run.json").write_text(json.dumps({"recipe": recipe.model_dump(mode="json")}))
+    return folder
+
+
 def write_xz(file: Path, rows: Sequence[Sequence[str]]) -> None:
     """Write rows as a TSV file, xz-compressed."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -177,16 +203,19 @@ PAIRS_HEADER = ("source", "granularity", "id", "lang_a", "lang_b", "text_a", "te
 def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 phrases, sentences and paragraphs in ten languages, aligned with English."""
     folder = tmp_path_factory.mktemp("corpus")
-    rows: list[Sequence[str]] = [PAIRS_HEADER]
+    write_xz(folder / "made.pairs.tsv.xz", [PAIRS_HEADER, *made_pairs("made")])
+    return folder
+
+
+def made_pairs(source: str) -> Iterator[tuple[str, ...]]:
+    """Rows of 60 phrases, sentences and paragraphs in ten languages, aligned with English."""
     for granularity, length in (("phrase", 2), ("sentence", 6), ("paragraph", 20)):
         for language in LANGUAGES:
             for number in range(60):
                 english = f"{sentence('en', number, length)} {number}"
                 other = f"{sentence(language, number, length)} {number}"
-                row = ("made", granularity, f"{granularity}.{number}", "en", language)
-                rows.append((*row, english, other))
-    write_xz(folder / "made.pairs.tsv.xz", rows)
-    return folder
+                row = (source, granularity, f"{granularity}.{number}", "en", language)
+                yield (*row, english, other)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,15 @@ from tests.tiny_training import (
     corpus,
     corpus_folder,
     evaluation_folder,
+    made_student_folder,
     student_folder,
 )
 
-__all__ = ["bert_folder", "corpus", "corpus_folder", "evaluation_folder", "student_folder"]
+__all__ = [
+    "bert_folder",
+    "corpus",
+    "corpus_folder",
+    "evaluation_folder",
+    "made_student_folder",
+    "student_folder",
+]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from training.export import Identity, export, parity_sample
 from training.recipe import Recipe
 from training.reuse import reusable
 from training.run import read_run
-from training.student.recipe import BackboneRecipe
 from training.trainer import ADAPTER_FILE, Corpus, fingerprint, train
 from training.unpack import BACKBONE_FOLDER, unpack, unpack_first_layers
 
@@ -48,33 +45,11 @@ learning_rate = 0.05
 
 
 @pytest.fixture(scope="module")
-def backbone_folder(student_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny student with the record that `polygrain-train backbone` would leave beside it."""
-    folder = tmp_path_factory.mktemp("made") / "backbone"
-    shutil.copytree(student_folder, folder)
-    recipe = BackboneRecipe.model_validate(
-        {
-            "teacher": "none",
-            "languages": ["en", "de"],
-            "vocabulary": {"size": 300},
-            "static": {"steps": 1, "batch_pairs": 2, "learning_rate": 0.1},
-            "context": {
-                "steps": 1,
-                "batch_pairs": 2,
-                "layers": 2,
-                "heads": 4,
-                "feed_forward": 64,
-            },
-        }
-    )
-    (folder / "run.json").write_text(json.dumps({"recipe": recipe.model_dump(mode="json")}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(backbone_folder: Path, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(
+    made_student_folder: Path, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    train(_recipe(folder, backbone_folder), corpus, folder / "run")
+    train(_recipe(folder, made_student_folder), corpus, folder / "run")
     return folder / "run"
 
 
@@ -96,11 +71,11 @@ def _exported(run: Path, corpus_folder: Path, folder: Path) -> Path:
 
 
 def test_what_comes_out_is_what_went_in_to_the_bit(
-    run: Path, bundle: Path, backbone_folder: Path, tmp_path: Path
+    run: Path, bundle: Path, made_student_folder: Path, tmp_path: Path
 ) -> None:
     recipe = unpack(bundle, tmp_path / "run")
     assert recipe.backbone == str(tmp_path / "run" / BACKBONE_FOLDER)
-    old, new = (Backbone.open(str(each), True) for each in (backbone_folder, recipe.backbone))
+    old, new = (Backbone.open(str(each), True) for each in (made_student_folder, recipe.backbone))
     assert fingerprint(old) == fingerprint(new)
     text = "a small red house, 7"
     assert old.tokenize([text], 48) == new.tokenize([text], 48)
@@ -127,10 +102,10 @@ def test_the_unpacked_run_exports_to_the_same_graph(
 
 
 def test_the_first_layers_are_an_encoder_of_their_own(
-    bundle: Path, backbone_folder: Path, tmp_path: Path
+    bundle: Path, made_student_folder: Path, tmp_path: Path
 ) -> None:
     folder = unpack_first_layers(bundle, tmp_path / "small", 1)
-    whole, small = (Backbone.open(str(each), True) for each in (backbone_folder, folder))
+    whole, small = (Backbone.open(str(each), True) for each in (made_student_folder, folder))
     ids, mask = small.pad(small.tokenize(["a small red house", "a river"], 48))
     # The oracle: the whole encoder with its second layer adding nothing.
     for name, parameter in whole.model.named_parameters():
@@ -201,9 +176,9 @@ def test_stages_that_are_the_same_are_taken_from_the_earlier_run(
 
 
 def test_what_decides_a_stage_decides_whether_it_is_taken(
-    backbone_folder: Path, tmp_path: Path
+    made_student_folder: Path, tmp_path: Path
 ) -> None:
-    recipe = _recipe(tmp_path, backbone_folder)
+    recipe = _recipe(tmp_path, made_student_folder)
     everything = ["phrase", "sentence", "paragraph"]
     assert reusable(recipe, recipe) == everything
     assert reusable(recipe.model_copy(update={"seed": 2}), recipe) == []
