@@ -103,6 +103,41 @@ class FileRecord(_Value):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class LayerErrors(_Value):
+    """How wrong words are linked by the states of each layer, on development data."""
+
+    adapter: Name
+    # Of development data, on which no figure of `scores` should rest alone.
+    sentences: Annotated[int, Field(gt=0)]
+    # Alignment error rates of mutual best, of every layer from the first on: the mean over the
+    # sets, and each set's.
+    aer: tuple[Percent, ...]
+    aer_by_set: Annotated[dict[str, tuple[Percent, ...]], Field(min_length=1)]
+
+
+class TokenLayer(_Value):
+    """The layer after which the graph's `tokens` are taken, counted from 1."""
+
+    layer: Annotated[int, Field(ge=1)]
+    layers: Annotated[int, Field(ge=1)]
+    # None where the layer was not chosen by a measurement.
+    measured: LayerErrors | None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.layer > self.layers:
+            raise ValueError(f"layer {self.layer} of {self.layers}")
+        if self.measured is not None:
+            rows = {"aer": self.measured.aer, **self.measured.aer_by_set}
+            for name, row in rows.items():
+                if len(row) != self.layers:
+                    raise ValueError(f"{name} has {len(row)} figures for {self.layers} layers")
+        return self
+
+
 class Manifest(_Value):
     """Everything the service must know about a bundle. `models/README.md` explains each field."""
 
@@ -120,6 +155,8 @@ class Manifest(_Value):
     vocabulary_size: Annotated[int, Field(gt=0)]
     languages: tuple[Language, ...]
     pooling: Pooling
+    # Of format version 2, where known; else the last.
+    token_layer: TokenLayer | None = None
     adapters: Annotated[tuple[Adapter, ...], Field(min_length=1)]
     routing: dict[Granularity, Name]
     comparable: tuple[tuple[Name, ...], ...]
@@ -143,6 +180,7 @@ class Manifest(_Value):
             raise ValueError(f"adapters: rows are not 0 to {len(names) - 1}, each once")
         if set(self.routing) != set(TEXT_GRANULARITIES):
             raise ValueError(f"routing: names not exactly {', '.join(TEXT_GRANULARITIES)}")
+        self._check_token_layer(names)
         mentioned = [*self.routing.values(), *(name for group in self.comparable for name in group)]
         if unknown := sorted(set(mentioned) - set(names)):
             raise ValueError(f"routing or comparable: no adapter named {', '.join(unknown)}")
@@ -171,6 +209,15 @@ class Manifest(_Value):
         if MANIFEST_NAME in self.files:
             raise ValueError(f"files: {MANIFEST_NAME} cannot list itself")
         return self
+
+    def _check_token_layer(self, names: Collection[str]) -> None:
+        if self.token_layer is None:
+            return
+        if self.format_version < 2:
+            raise ValueError("token_layer: is a field of format version 2")
+        measured = self.token_layer.measured
+        if measured is not None and measured.adapter not in names:
+            raise ValueError(f"token_layer: no adapter named {measured.adapter}")
 
     def _check_precisions(self) -> None:
         told = "fidelity" in self.model_fields_set
@@ -424,8 +471,9 @@ def _manifest_bytes(
     path: Path, manifest: Mapping[str, Any], records: Mapping[str, FileRecord]
 ) -> bytes:
     values = {**manifest, "format_version": FORMAT_VERSION, "files": dict(records)}
-    if values.get("dimensions") is None:
-        values.pop("dimensions", None)  # nothing is said by leaving it out
+    for name in ("dimensions", "token_layer"):
+        if values.get(name) is None:
+            values.pop(name, None)  # nothing is said by leaving it out
     # In the specification's order, the format version first, for people who open the file.
     known = {name: values.pop(name) for name in Manifest.model_fields if name in values}
     try:

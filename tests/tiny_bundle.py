@@ -44,6 +44,18 @@ VOCABULARY = {
     )
 }
 
+# As an export that measured would write it; the toy has one layer.
+TOKEN_LAYER = {
+    "layer": 1,
+    "layers": 1,
+    "measured": {
+        "adapter": "word",
+        "sentences": 3,
+        "aer": [12.5],
+        "aer_by_set": {"made_dev_en-de": [12.5]},
+    },
+}
+
 Array = NDArray[np.float32]
 
 

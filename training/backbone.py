@@ -70,6 +70,11 @@ class Backbone:
         """The width of a vector."""
         return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return int(self.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+
     def tokenize(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
         """Token ids per text, special tokens included, cut to `max_tokens`."""
         self.tokenizer.enable_truncation(max_tokens)
@@ -102,6 +107,16 @@ def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     """Mean of the token states that the mask keeps: (rows, tokens, dim) → (rows, dim)."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1)
+
+
+def layer_states(model: nn.Module, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+    """Token states after each layer, as the adapters up to it leave them, each (rows, tokens, dim).
+
+    The last are the model's own output, with what may follow its last layer.
+    """
+    output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+    # What comes before the first layer stands at 0.
+    return (*output.hidden_states[1:-1], output.last_hidden_state)
 
 
 def hold_in_bfloat16(model: nn.Module, trained: Iterable[nn.Parameter] = ()) -> None:

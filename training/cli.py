@@ -117,6 +117,17 @@ def adapters_command(
 @click.option(
     "--dimensions", help="to which vectors may be cut, like 64,128,256; measure each before"
 )
+@click.option(
+    "--token-layer",
+    default="last",
+    show_default=True,
+    help="the layer of the token states: last, a number from 1, or auto",
+)
+@click.option(
+    "--evaluation",
+    type=_EXISTING_FOLDER,
+    help="of auto: folder of test sets, by whose development sets it chooses",
+)
 def export_command(
     run: Path,
     out: Path,
@@ -126,10 +137,15 @@ def export_command(
     corpus: Path,
     scores: Path | None,
     dimensions: str | None,
+    token_layer: str,
+    evaluation: Path | None,
 ) -> None:
     """Write a run as a bundle: one ONNX graph with all adapters, checked against torch."""
+    from models.bundle import Bundle
     from training.export import Identity, export, parity_sample
+    from training.token_layer import LayerWish, as_line
 
+    wish = LayerWish.read(token_layer, evaluation)
     try:
         cut = tuple(sorted({int(each) for each in (dimensions or "").split(",") if each}))
     except ValueError:
@@ -137,7 +153,10 @@ def export_command(
             f"--dimensions is {dimensions!r}; give numbers with commas between, like 64,128,256"
         ) from None
     identity = Identity(name, version, card, scores, cut)
-    click.echo(f"parity: {export(run, out, identity, parity_sample(run, corpus)):.1e}", err=True)
+    error = export(run, out, identity, parity_sample(run, corpus), wish)
+    click.echo(f"parity: {error:.1e}", err=True)
+    if (told := Bundle.open(out).manifest.token_layer) is not None:
+        click.echo(as_line(told), err=True)
     click.echo(f"wrote {out}", err=True)
 
 

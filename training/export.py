@@ -18,10 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from models.bundle import TEXT_GRANULARITIES, Pooling, write
+from models.bundle import TEXT_GRANULARITIES, Pooling, TokenLayer, write
 from models.precision import Precision
 from training import adapters
-from training.backbone import Backbone, masked_mean
+from training.backbone import Backbone, layer_states, masked_mean
 from training.corpora.sampling import load_pairs
 from training.errors import TrainingError
 from training.evaluation.comparable import comparable
@@ -30,6 +30,7 @@ from training.evaluation.table import as_markdown
 from training.parity import parity
 from training.recipe import Recipe
 from training.run import RUN_FILE, read_run
+from training.token_layer import LAST, LayerWish, choose
 from training.trainer import fingerprint, finished_adapter
 
 OPSET = 18
@@ -59,30 +60,39 @@ class Identity:
 class StackedEncoder(nn.Module):
     """The whole graph: ids, mask and adapter of each row → unit embeddings and token states."""
 
-    def __init__(self, model: nn.Module, selection: adapters.Selection) -> None:
+    def __init__(
+        self, model: nn.Module, selection: adapters.Selection, token_layer: int | None = None
+    ) -> None:
+        """`token_layer`, from 1: the layer after which token states are taken; None: the last."""
         super().__init__()
         self.model = model
         self._selection = selection
+        self._token_layer = token_layer
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, adapter_ids: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(rows, tokens), (rows, tokens), (rows,) → (rows, dim), (rows, tokens, dim)."""
         self._selection.ids = adapter_ids
-        output = self.model(input_ids=input_ids, attention_mask=attention_mask)
-        tokens = output.last_hidden_state
-        return normalize(masked_mean(tokens, attention_mask), dim=-1), tokens
+        states = layer_states(self.model, input_ids, attention_mask)
+        tokens = states[-1] if self._token_layer is None else states[self._token_layer - 1]
+        return normalize(masked_mean(states[-1], attention_mask), dim=-1), tokens
 
 
 def export(
-    run: Path, target: Path, identity: Identity, texts: Mapping[str, Sequence[str]]
+    run: Path,
+    target: Path,
+    identity: Identity,
+    texts: Mapping[str, Sequence[str]],
+    token_layer: LayerWish = LAST,
 ) -> float:
     """Write the bundle of a finished run to `target` and return the parity error.
 
-    `texts` holds real texts by language. The graph must agree with the AdapterHub model on all of
-    them, through every adapter, in mixed batches and at every padding: the largest difference
-    (`parity`) may be `PARITY_LIMIT`. Raises TrainingError, and writes nothing,
-    where it is more, or where an adapter of the run is not finished.
+    The graph's token states are those after the layer that `token_layer` asks for. `texts` holds
+    real texts by language. The graph must agree with the AdapterHub model on all of them, through
+    every adapter, in mixed batches and at every padding: the largest difference (`parity`) may be
+    `PARITY_LIMIT`. Raises TrainingError, and writes nothing, where it is more, where an adapter of
+    the run is not finished, or where there is no such layer.
     """
     record = read_run(run)
     recipe = Recipe.model_validate(record["recipe"])
@@ -91,17 +101,19 @@ def export(
         if not finished_adapter(run, name).exists():
             raise TrainingError(f"{run}: adapter {name} is not finished; train on, then export")
     reference = trained(recipe, run)
+    layer = choose(token_layer, reference, recipe)
     stacked = trained(recipe, run)
-    encoder = StackedEncoder(stacked.model, adapters.stack(stacked.model, names)).eval()
+    selection = adapters.stack(stacked.model, names)
+    encoder = StackedEncoder(stacked.model, selection, layer.layer).eval()
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / GRAPH_NAME
         write_graph(encoder, stacked, len(names), graph, recipe.half_weights)
-        error = parity(graph, reference, recipe, texts)
+        error = parity(graph, reference, recipe, texts, layer.layer)
         if error > PARITY_LIMIT:
             raise TrainingError(
                 f"the graph is off by {error:.1e} from torch; at most {PARITY_LIMIT:.0e} may pass"
             )
-        manifest = _manifest(recipe, record, reference, identity, error)
+        manifest = _manifest(recipe, record, reference, identity, layer, error)
         files: dict[str, Path | bytes] = {
             **{file.name: file for file in Path(scratch).iterdir()},
             "tokenizer.json": stacked.tokenizer.to_str().encode(),
@@ -248,7 +260,12 @@ def _lookups(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def _manifest(
-    recipe: Recipe, record: dict[str, Any], backbone: Backbone, identity: Identity, error: float
+    recipe: Recipe,
+    record: dict[str, Any],
+    backbone: Backbone,
+    identity: Identity,
+    token_layer: TokenLayer,
+    error: float,
 ) -> dict[str, Any]:
     scores = _scores(identity)
     routing: dict[str, str] = {}
@@ -275,6 +292,7 @@ def _manifest(
         "vocabulary_size": backbone.tokenizer.get_vocab_size(),
         "languages": ("en", *recipe.languages),
         "pooling": Pooling.MEAN,
+        "token_layer": token_layer,
         "adapters": [
             {
                 "name": name,

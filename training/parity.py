@@ -12,17 +12,21 @@ import torch
 from torch.nn.functional import normalize
 
 from training import adapters
-from training.backbone import Backbone, masked_mean
+from training.backbone import Backbone, layer_states, masked_mean
 from training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 
 
 def parity(
-    graph: Path, reference: Backbone, recipe: Recipe, texts: Mapping[str, Sequence[str]]
+    graph: Path,
+    reference: Backbone,
+    recipe: Recipe,
+    texts: Mapping[str, Sequence[str]],
+    token_layer: int,
 ) -> float:
     """The largest difference between the graph's outputs and the AdapterHub model's: absolute for
-    embeddings, of a token's states relative to their length.
+    embeddings, of a token's states, those after layer `token_layer`, relative to their length.
 
     The reference encodes each text alone, without padding, through one adapter. The graph sees
     the same texts (a) in batches of one adapter, (b) in batches whose rows take the adapters in
@@ -41,7 +45,7 @@ def parity(
         rows[name] = reference.tokenize(everything, recipe.served[name].max_tokens)
         vectors[name] = []
         for index, row in enumerate(rows[name]):
-            vector, tokens = encode_alone(reference, row)
+            vector, tokens = encode_alone(reference, row, token_layer)
             vectors[name].append(vector)
             if turns[index] == name:
                 states[index] = tokens
@@ -73,12 +77,16 @@ def parity(
     return worst
 
 
-def encode_alone(backbone: Backbone, row: Sequence[int]) -> tuple[Array, Array]:
-    """The unit vector (dim,) and the token states (tokens, dim) of one text, unpadded."""
+def encode_alone(
+    backbone: Backbone, row: Sequence[int], token_layer: int | None = None
+) -> tuple[Array, Array]:
+    """The unit vector (dim,) of one text, unpadded, and its token states (tokens, dim) after
+    layer `token_layer`, counted from 1; None is the last."""
     ids, mask = backbone.pad([row])
     with torch.no_grad():
-        states = backbone.model(input_ids=ids, attention_mask=mask).last_hidden_state
-    return normalize(masked_mean(states, mask), dim=-1)[0].numpy(), states[0].numpy()
+        states = layer_states(backbone.model, ids, mask)
+    tokens = states[-1] if token_layer is None else states[token_layer - 1]
+    return normalize(masked_mean(states[-1], mask), dim=-1)[0].numpy(), tokens[0].numpy()
 
 
 def _states_differ(actual: Array, wanted: Array) -> float:

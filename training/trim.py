@@ -27,6 +27,7 @@ from models.bundle import (
     Bundle,
     Granularity,
     Manifest,
+    TokenLayer,
     sha256_of,
     write,
 )
@@ -118,6 +119,7 @@ def trim(
         "graphs": {Precision.FLOAT32: compared},
         "fidelity": {},
         "scores": {},  # the parent's were measured on the parent
+        "token_layer": _token_layer(manifest),
         "provenance": provenance,
     }
     card = _card(parent, values, costs)
@@ -270,6 +272,12 @@ def _provenance(
         "cost": [asdict(each) for each in costs],
         "parent": manifest.provenance,
     }
+
+
+def _token_layer(parent: Manifest) -> TokenLayer | None:
+    """The parent's, without what was measured on the parent."""
+    told = parent.token_layer
+    return None if told is None else told.model_copy(update={"measured": None})
 
 
 def _card(parent: Bundle, values: dict[str, Any], costs: Sequence[LanguageCost]) -> str:

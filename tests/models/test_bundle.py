@@ -126,7 +126,8 @@ def test_what_was_written_opens_and_says_the_same(bundle: Path) -> None:
     assert opened == Bundle(bundle, opened.manifest)
     said = opened.manifest.model_dump(mode="json")
     files = said.pop("files")
-    assert said == {"format_version": FORMAT_VERSION, "dimensions": None, **manifest_values()}
+    absent = {"dimensions": None, "token_layer": None}
+    assert said == {"format_version": FORMAT_VERSION, **absent, **manifest_values()}
     assert files == {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in FILES.items()
@@ -215,6 +216,42 @@ def test_dimensions_that_it_may_be_cut_to(tmp_path: Path) -> None:
 def test_dimensions_rise_to_the_dimension(tmp_path: Path, wrong: list[int]) -> None:
     with pytest.raises(BundleError, match="dimensions"):
         write(tmp_path / "b", {**manifest_values(), "dimensions": wrong}, FILES)
+
+
+MEASURED = {"adapter": "st", "sentences": 5, "aer": [20.5, 30], "aer_by_set": {"a": [20.5, 30]}}
+
+
+def test_the_layer_of_the_token_states(tmp_path: Path) -> None:
+    told = {"layer": 1, "layers": 2, "measured": MEASURED}
+    path = write(tmp_path / "b", {**manifest_values(), "token_layer": told}, FILES).path
+    read = Bundle.open(path).manifest.token_layer
+    assert read is not None
+    assert (read.layer, read.layers) == (1, 2)
+    assert read.measured is not None
+    assert read.measured.aer == (20.5, 30)
+    rewrite_manifest(path, _as_version_1)
+    assert "token_layer: is a field of format version 2" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"layer": 0}, "token_layer.layer: Input should be greater than or equal to 1, not 0"),
+        ({"layer": 3}, "token_layer: layer 3 of 2"),
+        ({"layers": 3}, "token_layer: aer has 2 figures for 3 layers"),
+        ({"measured": {**MEASURED, "aer_by_set": {}}}, "aer_by_set"),
+        ({"measured": {**MEASURED, "aer_by_set": {"a": [1]}}}, "a has 1 figures for 2 layers"),
+        ({"measured": {**MEASURED, "aer": [101, 3]}}, "less than or equal to 100"),
+        ({"measured": {**MEASURED, "adapter": "none"}}, "token_layer: no adapter named none"),
+        ({"surprise": 1}, "token_layer.surprise"),
+    ],
+)
+def test_a_layer_that_is_none_is_refused(
+    bundle: Path, wrong: dict[str, object], reason: str
+) -> None:
+    told = {"layer": 1, "layers": 2, "measured": MEASURED, **wrong}
+    rewrite_manifest(bundle, lambda values: values.update(token_layer=told))
+    assert reason in refusal(bundle)
 
 
 def test_adapters_and_what_compares(bundle: Path) -> None:
@@ -549,7 +586,7 @@ def test_a_repeated_key_deep_inside(bundle: Path) -> None:
     assert "key 'seed' repeats" in refusal(bundle)
 
 
-@pytest.mark.parametrize("field", sorted({*Manifest.model_fields} - {"dimensions"}))
+@pytest.mark.parametrize("field", sorted({*Manifest.model_fields} - {"dimensions", "token_layer"}))
 def test_every_field_is_needed(bundle: Path, field: str) -> None:
     rewrite_manifest(bundle, lambda values: values.pop(field))
     assert field in refusal(bundle)
@@ -967,7 +1004,25 @@ def manifests(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, bytes]]:
         "calibration": draw(st.none() | _objects),
     }
     manifest["dimensions"] = draw(st.none() | _dimensions(dimension))
+    manifest["token_layer"] = draw(st.none() | _token_layers(names))
     return manifest, {name: draw(st.binary(max_size=64)) for name in file_names}
+
+
+@st.composite
+def _token_layers(draw: st.DrawFn, adapters: list[str]) -> dict[str, Any]:
+    layers = draw(st.integers(1, 24))
+    errors = st.lists(st.floats(0, 100), min_size=layers, max_size=layers)
+    measured = {
+        "adapter": draw(st.sampled_from(adapters)),
+        "sentences": draw(st.integers(1, 10_000)),
+        "aer": draw(errors),
+        "aer_by_set": draw(st.dictionaries(_names, errors, min_size=1, max_size=3)),
+    }
+    return {
+        "layer": draw(st.integers(1, layers)),
+        "layers": layers,
+        "measured": draw(st.sampled_from([None, measured])),
+    }
 
 
 def _dimensions(largest: int) -> st.SearchStrategy[list[int]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.bundle import FORMAT_VERSION, Adapter, Bundle, Manifest
+from models.bundle import FORMAT_VERSION, Adapter, Bundle, LayerErrors, Manifest, TokenLayer
 from models.precision import Fidelity
 from tests.tiny_bundle import expected_embedding
 
@@ -111,6 +111,8 @@ def fields_of_table(heading: str) -> list[str]:
 def test_the_tables_list_the_fields_in_their_order() -> None:
     assert fields_of_table("## The manifest") == [*Manifest.model_fields]
     assert fields_of_table("Each object of `adapters`") == [*Adapter.model_fields]
+    assert fields_of_table("`token_layer`, where") == [*TokenLayer.model_fields]
+    assert fields_of_table("Each object of `measured`") == [*LayerErrors.model_fields]
     assert fields_of_table("Each object of `fidelity`") == [*Fidelity.model_fields]
 
 

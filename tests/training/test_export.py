@@ -11,13 +11,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from models.bundle import Bundle, Granularity
+from models.bundle import Bundle, Granularity, TokenLayer
 from training import adapters, export
 from training.errors import TrainingError
 from training.evaluation.embedder import Embedder
 from training.export import Identity, parity_sample, store_in_half
 from training.parity import encode_alone
 from training.recipe import Recipe
+from training.token_layer import LayerWish
 from training.trainer import Corpus, train
 
 CARD = "# Tiny $version\n\n$scores\n\n$pairs\n\nParity $parity, costs $$0.\n"
@@ -100,6 +101,93 @@ def test_embeddings_are_unit_rows_and_tokens_pool_to_them(
     for row in range(2):
         mean = tokens[row, mask[row] == 1].mean(axis=0)
         np.testing.assert_allclose(embedding[row], mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_the_last_layer_s_states_are_the_tokens_unless_another_is_asked_for(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    sample = parity_sample(run, corpus_folder)
+    export.export(run, tmp_path / "last", identity, sample)
+    export.export(run, tmp_path / "inner", identity, sample, LayerWish(1))
+    bundles = [Bundle.open(tmp_path / name) for name in ("last", "inner")]
+    assert [bundle.manifest.token_layer for bundle in bundles] == [
+        TokenLayer(layer=2, layers=2, measured=None),
+        TokenLayer(layer=1, layers=2, measured=None),
+    ]
+    recipe = Recipe.model_validate(json.loads((run / "run.json").read_text())["recipe"])
+    reference = export.trained(recipe, run)
+    text = "rot grün maison 7"
+    for row, name in enumerate(recipe.served):
+        adapters.select(reference.model, name)
+        ids, mask = reference.pad(reference.tokenize([text], 48))
+        with torch.no_grad():
+            states = reference.model(
+                input_ids=ids, attention_mask=mask, output_hidden_states=True
+            ).hidden_states
+        assert len(states) == 3
+        vectors = []
+        for bundle, expected in zip(bundles, (states[2], states[1]), strict=True):
+            session = onnxruntime.InferenceSession(
+                str(bundle.graph()), providers=["CPUExecutionProvider"]
+            )
+            # Beside a longer text of another adapter, which must not show.
+            feed = {
+                "input_ids": np.pad(np.repeat(ids.numpy(), 2, 0), ((0, 0), (0, 3))),
+                "attention_mask": np.pad(mask.numpy(), ((0, 1), (0, 3))),
+                "adapter_ids": np.array([row, (row + 1) % 3]),
+            }
+            feed["attention_mask"][1] = 1
+            embedding, tokens = session.run(["embedding", "tokens"], feed)
+            vectors.append(embedding[0])
+            np.testing.assert_allclose(tokens[0, : ids.shape[1]], expected[0].numpy(), atol=2e-5)
+        assert np.abs((states[2] - states[1]).numpy()).max() > 1e-2
+        # A text's vector is the last layer's all the same.
+        np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+def test_states_of_another_layer_than_asked_for_fail_the_export(
+    run: Path,
+    corpus_folder: Path,
+    identity: Identity,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def of_the_last(
+        self: export.StackedEncoder, model: torch.nn.Module, selection: adapters.Selection, _: int
+    ) -> None:
+        honest(self, model, selection)
+
+    honest = export.StackedEncoder.__init__
+    monkeypatch.setattr(export.StackedEncoder, "__init__", of_the_last)
+    sample = parity_sample(run, corpus_folder)
+    with pytest.raises(TrainingError, match="off by"):
+        export.export(run, tmp_path / "b", identity, sample, LayerWish(1))
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_plain_backbone_of_a_bundle_has_the_layer_too(
+    run: Path, corpus_folder: Path, identity: Identity, tmp_path: Path
+) -> None:
+    export.export(run, tmp_path / "b", identity, parity_sample(run, corpus_folder), LayerWish(1))
+    embedder = Embedder.open(tmp_path / "b", threads=1)
+    recipe = Recipe.model_validate(json.loads((run / "run.json").read_text())["recipe"])
+    reference = export.trained(recipe, run)
+    sentence = ["red", "house", "7"]
+    adapters.select(reference.model, None)
+    reference.tokenizer.no_truncation()
+    encoding = reference.tokenizer.encode(sentence, is_pretokenized=True)
+    states = encode_alone(reference, encoding.ids, 1)[1]
+    for word, vector in enumerate(embedder.embed_words([sentence], None)[0]):
+        own = [state for state, of in zip(states, encoding.word_ids, strict=True) if of == word]
+        np.testing.assert_allclose(vector, np.mean(own, axis=0), atol=2e-5)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_layer_that_the_encoder_has_not_is_refused(
+    run: Path, identity: Identity, tmp_path: Path, number: int
+) -> None:
+    with pytest.raises(TrainingError, match=f"is {number}; the encoder has 2 layers: use 1 to 2"):
+        export.export(run, tmp_path / "b", identity, {}, LayerWish(number))
 
 
 def test_adapters_are_comparable_where_the_scores_say_so(

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from tokenizers import Tokenizer
 
-from models.bundle import Bundle, sha256_of
-from tests.tiny_bundle import DIMENSION, tiny_graph, write_tiny_bundle
+from models.bundle import Bundle, TokenLayer, sha256_of
+from tests.tiny_bundle import DIMENSION, TOKEN_LAYER, tiny_graph, write_tiny_bundle
 from tests.tiny_training import sentence
 from tests.training.trimming.tokenizers_by_kind import byte_level_bpe, unigram, word_piece
 from training import cli as program
@@ -67,6 +67,7 @@ def _parent(folder: Path, tokenizer: Tokenizer) -> Bundle:
         languages=LANGUAGES,
         tokenizer={"file": "tokenizer.json", "pad_token_id": tokenizer.token_to_id("<pad>")},
         scores={"tatoeba": 0.5},
+        token_layer=TOKEN_LAYER,
     )
 
 
@@ -137,6 +138,7 @@ def test_the_bundle_says_what_it_is_and_where_it_comes_from(
     assert manifest.languages == ("en", "de")
     assert manifest.vocabulary_size == trimmed.tokens_after
     assert manifest.scores == {}
+    assert manifest.token_layer == TokenLayer(layer=1, layers=1, measured=None)
     assert manifest.adapters == parent.manifest.adapters
     origin = manifest.provenance["trimmed_from"]
     assert origin["manifest_sha256"] == sha256_of(parent.path / "manifest.json")

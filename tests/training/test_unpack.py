@@ -13,6 +13,7 @@ from training.export import Identity, export, parity_sample
 from training.recipe import Recipe
 from training.reuse import reusable
 from training.run import read_run
+from training.token_layer import LAST, LayerWish
 from training.trainer import ADAPTER_FILE, Corpus, fingerprint, train
 from training.unpack import BACKBONE_FOLDER, unpack, unpack_first_layers
 
@@ -63,10 +64,10 @@ def _recipe(folder: Path, backbone: Path, steps: int = 12) -> Recipe:
     return Recipe.read(folder / "recipe.toml")
 
 
-def _exported(run: Path, corpus_folder: Path, folder: Path) -> Path:
+def _exported(run: Path, corpus_folder: Path, folder: Path, layer: LayerWish = LAST) -> Path:
     (folder / "card.md").write_text("# $version\n")
     identity = Identity("tiny", "0.1.0", folder / "card.md")
-    export(run, folder / "b", identity, parity_sample(run, corpus_folder))
+    export(run, folder / "b", identity, parity_sample(run, corpus_folder), layer)
     return folder / "b"
 
 
@@ -99,6 +100,18 @@ def test_the_unpacked_run_exports_to_the_same_graph(
     record = read_run(tmp_path / "run")
     assert record["unpacked_from"]["version"] == "0.1.0"
     assert record["pairs.phrase"]["de"] > 0
+
+
+def test_a_bundle_whose_tokens_are_of_an_inner_layer_comes_apart_as_well(
+    run: Path, bundle: Path, corpus_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "inner").mkdir()
+    inner = _exported(run, corpus_folder, tmp_path / "inner", LayerWish(1))
+    unpack(inner, tmp_path / "run")
+    (tmp_path / "again").mkdir()
+    again = _exported(tmp_path / "run", corpus_folder, tmp_path / "again")
+    graphs = [Bundle.open(each).manifest.files["encoder.onnx"] for each in (inner, again, bundle)]
+    assert graphs[0] != graphs[1] == graphs[2]
 
 
 def test_the_first_layers_are_an_encoder_of_their_own(

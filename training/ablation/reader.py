@@ -17,6 +17,7 @@ from training.batching import of_like_length
 from training.embedding import Encoder, Row
 from training.evaluation.encoder import Model
 from training.evaluation.similarity import Vectors
+from training.evaluation.word_links import word_means
 from training.recipe import Recipe
 from training.trainer import finished_adapter
 
@@ -81,17 +82,14 @@ class RunReader:
             )
         finally:
             backbone.tokenizer.no_truncation()
-        result = [np.zeros((len(words), backbone.dimension), np.float32) for words in sentences]
+        result: list[Vectors] = [np.empty((0, backbone.dimension), np.float32)] * len(sentences)
         lengths = [len(encoding.ids) for encoding in encodings]
         order = sorted(range(len(encodings)), key=lengths.__getitem__)
         adapters.select(backbone.model, adapter)
         for indices in of_like_length(order, lengths, self.encoder.chunk_tokens):
             states = self._states([encodings[index].ids for index in indices])
             for index, row in zip(indices, states, strict=True):
-                word_of = encodings[index].word_ids  # None for a special token
-                for word in {word for word in word_of if word is not None}:
-                    places = [place for place, each in enumerate(word_of) if each == word]
-                    result[index][word] = row[places].mean(axis=0)
+                result[index] = word_means(row, encodings[index].word_ids, len(sentences[index]))
         return result
 
     def _states(self, rows: Sequence[Sequence[int]]) -> Vectors:

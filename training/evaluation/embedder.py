@@ -17,6 +17,7 @@ from models.bundle import Bundle
 from training.errors import TrainingError
 from training.evaluation.encoder import Model
 from training.evaluation.similarity import Vectors
+from training.evaluation.word_links import word_means
 from training.inference import open_session, run_batches
 
 
@@ -84,14 +85,11 @@ class Embedder:
             [list(sentence) for sentence in sentences], is_pretokenized=True
         )
         dimension = self.bundle.manifest.dimension
-        result = [np.zeros((len(words), dimension), dtype=np.float32) for words in sentences]
+        result: list[Vectors] = [np.empty((0, dimension), np.float32)] * len(sentences)
         ids = [encoding.ids for encoding in encodings]
         for batch, states in self._batches(ids, adapter, "tokens"):
             for index, row in zip(batch, states, strict=True):
-                word_of = encodings[index].word_ids  # None for a special token
-                for word in {word for word in word_of if word is not None}:
-                    places = [place for place, each in enumerate(word_of) if each == word]
-                    result[index][word] = row[places].mean(axis=0)
+                result[index] = word_means(row, encodings[index].word_ids, len(sentences[index]))
         return result
 
     def _max_tokens(self, adapter: str | None) -> int:

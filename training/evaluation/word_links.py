@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,18 @@ Similarities = NDArray[np.float32]  # (words of a, words of b), 0 to 1
 
 ITERMAX_ALPHA = 0.9
 ITERMAX_ROUNDS = 2
+
+
+def word_means(
+    states: NDArray[np.float32], word_of: Sequence[int | None], words: int
+) -> NDArray[np.float32]:
+    """(tokens, dim) → (words, dim): the mean of each word's sub-word states, zero for a word that
+    has none. `word_of` tells each token's word, None for a special one; `states` may be padded."""
+    result = np.zeros((words, states.shape[1]), np.float32)
+    for word in {word for word in word_of if word is not None}:
+        places = [place for place, each in enumerate(word_of) if each == word]
+        result[word] = states[places].mean(axis=0)
+    return result
 
 
 def similarities(one: NDArray[np.float32], other: NDArray[np.float32]) -> Similarities:

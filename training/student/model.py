@@ -162,9 +162,11 @@ class StudentModel(PreTrainedModel):  # type: ignore[misc]
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
         **_: Any,  # noqa: ANN401 - what adapter libraries pass on
     ) -> BaseModelOutput:
-        """int64 (rows, tokens) ids and mask → `last_hidden_state` (rows, tokens, width)."""
+        """int64 (rows, tokens) ids and mask → `last_hidden_state` (rows, tokens, width), and with
+        `output_hidden_states` the states before the first layer and after each, in one space."""
         if inputs_embeds is None:
             if input_ids is None:
                 raise ValueError("give input_ids or inputs_embeds")
@@ -178,12 +180,19 @@ class StudentModel(PreTrainedModel):  # type: ignore[misc]
         # drown the few that matter.
         weight = (inputs_embeds.square().mean(-1, keepdim=True) + _TINY).sqrt()
         stream = inputs_embeds / weight
+        inner = []
         for layer in self.encoder.layer:
+            inner.append(stream)
             stream = layer(stream, bias, cosine, sine)
-        states = weight * stream
-        if self.rotation is not None:
-            states = self.rotation(states)
-        return BaseModelOutput(last_hidden_state=states)
+        # Of the last first: an exported graph calls what comes first by the module's plain name.
+        last = self._turned(weight * stream)
+        if not output_hidden_states:
+            return BaseModelOutput(last_hidden_state=last)
+        before = [self._turned(weight * stream) for stream in inner]
+        return BaseModelOutput(last_hidden_state=last, hidden_states=(*before, last))
+
+    def _turned(self, states: Tensor) -> Tensor:
+        return states if self.rotation is None else self.rotation(states)
 
     def _rotations(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine of every position's angles, float32 (tokens, head width / 2)."""

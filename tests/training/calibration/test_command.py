@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from models.bundle import Bundle, Granularity, write
 from models.calibration import read_calibration
-from tests.tiny_bundle import WORDS, write_tiny_bundle
+from tests.tiny_bundle import TOKEN_LAYER, WORDS, write_tiny_bundle
 from tests.tiny_training import write_table
 from training.calibration.candidates import SCORES
 from training.calibration.unseen import Unseen
@@ -64,7 +64,7 @@ def _provenance(pairs: int = 2 * ENTITIES) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("parent")
-    return write_tiny_bundle(folder / "tiny", provenance=_provenance())
+    return write_tiny_bundle(folder / "tiny", provenance=_provenance(), token_layer=TOKEN_LAYER)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,7 @@ def test_the_new_bundle_differs_in_version_calibration_and_card_alone(
     old, new = parent.manifest, made[0].manifest
     assert new.version == "0.2.0"
     changed = {"version", "calibration", "provenance", "files"}
+    assert new.token_layer is not None
     assert old.model_dump(exclude=changed) == new.model_dump(exclude=changed)
     assert {name for name in old.files if old.files[name] != new.files[name]} == {"MODEL_CARD.md"}
     card = made[0].file("MODEL_CARD.md").read_text()

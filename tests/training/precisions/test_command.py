@@ -9,11 +9,11 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from models.bundle import Bundle
+from models.bundle import Bundle, TokenLayer
 from models.precision import Precision
 from service.encoding.session import Device, Runtime, Session, Wish, look
 from service.encoding.tokenizer import Batch
-from tests.tiny_bundle import WORDS, write_tiny_bundle
+from tests.tiny_bundle import TOKEN_LAYER, WORDS, write_tiny_bundle
 from tests.tiny_training import write_table
 from training.cli import cli
 from training.corpora.rows import Row
@@ -44,15 +44,16 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def added(tiny_bundle: Bundle, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def added(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The tiny bundle with every precision that this machine can measure."""
+    parent = write_tiny_bundle(tmp_path_factory.mktemp("parent") / "tiny", token_layer=TOKEN_LAYER)
     machine = look(Wish(device=Device.CPU))
     precisions = [Precision.INT8, Precision.FLOAT16]
     precisions += [Precision.BFLOAT16] if machine.bfloat16 else []
     out = tmp_path_factory.mktemp("added") / "tiny"
     options = Options(tuple(precisions), "0.2.0", 40, 60, threads=1)
     lines: list[str] = []
-    add_precisions(tiny_bundle.path, table, out, options, lines.append)
+    add_precisions(parent.path, table, out, options, lines.append)
     assert [line.split()[0] for line in lines] == precisions
     return Bundle.open(out)
 
@@ -72,6 +73,7 @@ def test_the_new_bundle_says_what_was_measured(tiny_bundle: Bundle, added: Bundl
         assert fidelity.texts == 60
         assert fidelity.source == "corpus.parquet, 3 languages, not calibrated on"
         assert fidelity.runtime.split()[0] in (Runtime.OPENVINO, Runtime.ONNXRUNTIME)
+    assert manifest.token_layer == TokenLayer.model_validate(TOKEN_LAYER)
     assert manifest.provenance["made_by"] == "tests"
     assert manifest.provenance["precisions"]["added_to"]["version"] == "0.1.0"
 

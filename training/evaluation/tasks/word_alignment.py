@@ -7,7 +7,8 @@ KFTT ja-en, CzEnAli en-cs, XL-WA dev en-bg/es/hu/it/nl/ru.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from training.evaluation.word_links import (
 )
 
 FOLDER = "word_alignment"
+_SUFFIX = ".jsonl.xz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +75,49 @@ def load(folder: Path, languages: Languages) -> GoldAlignments:
     Raises TrainingError where there are none at all, a line is not as described or a file holds no
     pair with English.
     """
-    files = sorted((folder / FOLDER).glob("*.jsonl.xz"))
+    files = sorted((folder / FOLDER).glob(f"*{_SUFFIX}"))
     if not files:
         raise TrainingError(
-            f"{folder} has no {FOLDER}/*.jsonl.xz; put them there, or leave the task out by --tasks"
+            f"{folder} has no {FOLDER}/*{_SUFFIX}; put them there, or leave the task out by --tasks"
         )
     found: dict[str, list[AlignedSentence]] = {}
     for file in files:
-        with open_text(file) as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    language, pair = _parse(json.loads(line))
-                except (KeyError, TypeError, ValueError) as error:
-                    raise TrainingError(f"{file}, line {number}: {error!r}") from None
-                if language in languages:
-                    found.setdefault(language, []).append(pair)
+        for language, pair in _read(file):
+            if language in languages:
+                found.setdefault(language, []).append(pair)
     return GoldAlignments(dict(sorted(found.items())))
+
+
+def load_dev(folder: Path, languages: Collection[str]) -> dict[str, list[AlignedSentence]]:
+    """By the name of its set, the development data in some of `languages`: the files in whose name
+    `dev` stands as a word of its own, like `xlwa_dev_en-bg`. What is chosen by them was not chosen
+    by a test.
+
+    Raises TrainingError where there are none, or a line is not as described.
+    """
+    found: dict[str, list[AlignedSentence]] = {}
+    for file in sorted((folder / FOLDER).glob(f"*{_SUFFIX}")):
+        name = file.name.removesuffix(_SUFFIX)
+        if "dev" in re.split("[_-]", name):
+            pairs = [pair for language, pair in _read(file) if language in languages]
+            if pairs:
+                found[name] = pairs
+    if not found:
+        raise TrainingError(
+            f"{folder} has no {FOLDER}/NAME_dev_XX-YY{_SUFFIX} in a language of {ANCHOR} with "
+            f"{', '.join(languages)}"
+        )
+    return found
+
+
+def _read(file: Path) -> Iterator[tuple[str, AlignedSentence]]:
+    """Pairs with the language that is not English."""
+    with open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield _parse(json.loads(line))
+            except (KeyError, TypeError, ValueError) as error:
+                raise TrainingError(f"{file}, line {number}: {error!r}") from None
 
 
 def _parse(row: Mapping[str, object]) -> tuple[str, AlignedSentence]:
@@ -120,9 +149,9 @@ TASK = Task(
     "Word alignment",
     "word alignments",
     "Link the words of a sentence and its translation by the cosine of their vectors, each the "
-    "mean of the last-layer states of its sub-words: alignment error rate (Och and Ney, 2003) of "
-    "mutual best, of itermax (α 0.9, 2 rounds) and of maximum-weight matching, the methods of "
-    "SimAlign (Jalili Sabet et al., 2020).",
+    "mean of the states that the bundle's graph gives of its sub-words: alignment error rate (Och "
+    "and Ney, 2003) of mutual best, of itermax (α 0.9, 2 rounds) and of maximum-weight matching, "
+    "the methods of SimAlign (Jalili Sabet et al., 2020).",
     (Granularity.WORD,),
     (
         Figure("aer_argmax", "AER, argmax", lower_is_better=True),
