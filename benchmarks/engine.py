@@ -103,6 +103,7 @@ def main(
             queue_tokens=10**9,
             shared_batch_tokens=shared_batch_tokens,
             model_threads=model_threads,
+            lone_tokens=Settings().lone_tokens,
         )
 
     if "batch" in parts:

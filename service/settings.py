@@ -77,6 +77,8 @@ class Settings(BaseModel):
     model_threads: Positive = 1
     # Memory for vectors of texts seen before; 0 keeps none.
     cache_bytes: NotNegative = 0
+    # Tokens of a request that the event loop runs itself while nobody else is there; 0: none.
+    lone_tokens: NotNegative = 64
     # Jobs that run at the same time; the others wait.
     jobs_at_once: Positive = 2
     # Folder whose files jobs may read by path; None: only files that were uploaded.

@@ -145,6 +145,7 @@ def engine_of(settings: Settings, encoder: Encoder) -> Engine:
         shared_batch_tokens=settings.shared_batch_tokens,
         model_threads=settings.model_threads,
         cache_bytes=settings.cache_bytes,
+        lone_tokens=settings.lone_tokens,
     )
 
 

@@ -179,7 +179,7 @@ class Encoder:
 
 
 class Engine:
-    """The encoder for a server: many requests at once, one queue, nothing on the event loop.
+    """The encoder for a server: many requests at once, one queue, nothing long on the event loop.
 
     Every accepted request ends in its vectors, an error or its caller's cancellation. Must be made
     inside a running event loop.
@@ -194,6 +194,7 @@ class Engine:
         shared_batch_tokens: int | None = None,
         model_threads: int = 1,
         cache_bytes: int = 0,
+        lone_tokens: int = 0,
     ) -> None:
         self.encoder = encoder
         self._whole_tokens = min(shared_batch_tokens or batch_tokens, batch_tokens)
@@ -204,6 +205,7 @@ class Engine:
             shared_batch_tokens=shared_batch_tokens,
             threads=model_threads,
             cache_bytes=cache_bytes,
+            lone_tokens=lone_tokens,
             measured=self._ledger.measured,
         )
         # Two, so that a request of many megabytes does not hold up the tokens of a short one.

@@ -30,6 +30,9 @@ from tests.tiny_bundle import VOCABULARY
 
 ROOT = Path(__file__).parents[2]
 
+# A model behind a gate would hold the event loop, too.
+QUEUED = Settings(lone_tokens=0)
+
 
 def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
@@ -73,7 +76,7 @@ def test_work_of_a_client_that_leaves_never_reaches_the_model(
 ) -> None:
     encoder, session = gated_encoder(tiny_bundle)
     caplog.set_level("INFO")
-    with serving(encoder, Settings()) as address, ThreadPoolExecutor() as threads:
+    with serving(encoder, QUEUED) as address, ThreadPoolExecutor() as threads:
         url = f"http://{address}/embed"
         try:
             first = threads.submit(httpx2.post, url, json={"inputs": "cat"}, timeout=PATIENCE_S)
@@ -113,7 +116,7 @@ def test_a_client_that_leaves_while_it_sends_disturbs_nobody(
 
 def test_a_full_queue_is_429_with_the_time_to_wait(tiny_bundle: Bundle) -> None:
     encoder, session = gated_encoder(tiny_bundle)
-    settings = Settings(queue_tokens=20)
+    settings = Settings(queue_tokens=20, lone_tokens=0)
     with serving(encoder, settings) as address, ThreadPoolExecutor() as threads:
         url = f"http://{address}/embed"
         body = {"inputs": ["the cat sat on the mat", "the dog"], "granularity": "sentence"}
@@ -213,6 +216,7 @@ class _Process:
     def __init__(self, bundle: Bundle, *arguments: str) -> None:
         self.lines: list[str] = []
         environment = {k: v for k, v in os.environ.items() if not k.startswith("POLYGRAIN_")}
+        environment["POLYGRAIN_LONE_TOKENS"] = "0"
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.service.stoppable_server", "serve"),

@@ -36,6 +36,10 @@ MAX_WHOLE_ROWS = _ADD_ROWS = 256
 # How long a closing queue waits for a batch that nobody wants.
 _JOIN_S = 5.0
 
+# How long a caller must have been the only one before its requests run where they come in: whoever
+# sends a next request within this time, others at the same time, is better served by one batch.
+LONE_S = 0.1
+
 # Makes rows into inputs of the model, and returns what runs it on them: vectors (rows, dimension).
 Load = Callable[[Sequence[Row]], Callable[[], Vectors]]
 
@@ -48,6 +52,10 @@ class Batcher:
     its rows are dropped before they reach the model. `load` and what it returns must be safe to
     call from several threads if `threads` is more than one. Must be made inside a running event
     loop, and used on it alone.
+
+    A request of at most `lone_tokens` tokens, padding included, runs on the event loop itself where
+    nobody else has asked for LONE_S: to hand a batch to a thread and back costs as much as a short
+    text takes, and there is nobody whom the loop keeps waiting.
     """
 
     def __init__(
@@ -58,6 +66,7 @@ class Batcher:
         shared_batch_tokens: int | None = None,
         threads: int = 1,
         cache_bytes: int = 0,
+        lone_tokens: int = 0,
         measured: Callable[[int, float], None] = lambda tokens, seconds: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -66,6 +75,10 @@ class Batcher:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._cache = RepeatCache(cache_bytes)
+        # What was computed before is looked up where rows are queued.
+        self._lone_tokens = 0 if cache_bytes else lone_tokens
+        self._arriving = 0
+        self._in_company = float("-inf")
         self._answers: dict[Request, Answer] = {}
         self._answered = asyncio.Event()
         self._closing = False
@@ -117,6 +130,12 @@ class Batcher:
         """
         if not self.running:
             raise NotReady("the service is stopping; send the request to another instance")
+        short = len(rows) * max(map(len, rows)) <= self._lone_tokens
+        if short and not whole and priority is Priority.INTERACTIVE:
+            if await self._is_alone():
+                return self._run_here(rows)
+            if not self.running:
+                raise NotReady("the service stopped before this request was done")
         answer = Answer(self._loop.create_future(), len(rows))
         request = Request(self._schedule.lane_of(rows, priority), whole)
         self._answers[request] = answer
@@ -134,6 +153,38 @@ class Batcher:
             del self._answers[request]
             if not self._answers:
                 self._answered.set()
+
+    async def _is_alone(self) -> bool:
+        """Whether nobody else asks, did so lately, or comes in at this very moment."""
+        self._arriving += 1
+        try:
+            if self._answers or self._arriving > 1:
+                self._in_company = self._clock()
+            # What else has come in by now is read before this goes on.
+            await asyncio.sleep(0)
+            if self._answers or self._arriving > 1:
+                self._in_company = self._clock()
+            if self._clock() - self._in_company < LONE_S:
+                return False
+            with self._lock:
+                # A batch may still run for a caller that has left.
+                return self._schedule.idle and self.running
+        finally:
+            self._arriving -= 1
+
+    def _run_here(self, rows: Sequence[Row]) -> Vectors:
+        """The vectors of a request that is alone, as `_run` and `_deliver` come to them."""
+        started = self._clock()
+        try:
+            vectors = _checked(self._load(rows)(), len(rows))
+        except Exception as error:
+            logger.exception("batch_failed rows=%d", len(rows))
+            self._count(rows, [0.0] * len(rows), self._clock() - started, failed=True)
+            raise _failure(error) from error
+        seconds = self._clock() - started
+        self._count(rows, [0.0] * len(rows), seconds, failed=False)
+        self._measured(sum(map(len, rows)), seconds)
+        return vectors
 
     async def close(self) -> None:
         """Answer everything submitted, then stop; cancelled, stop at once."""
@@ -231,11 +282,7 @@ class Batcher:
     def _run(self, formed: Formed) -> None:
         started = self._clock()
         try:
-            vectors = (formed.run or self._load(formed.rows))()
-            if len(vectors) != len(formed.entries):
-                raise InferenceFailed(
-                    f"the model gave {len(vectors)} vectors for {len(formed.entries)} rows"
-                )
+            vectors = _checked((formed.run or self._load(formed.rows))(), len(formed.entries))
         except Exception as error:
             logger.exception("batch_failed rows=%d", len(formed.entries))
             with self._lock:
@@ -260,7 +307,7 @@ class Batcher:
     def _deliver(self, formed: Formed, vectors: Vectors, seconds: float, started: float) -> None:
         with self._lock:
             self._schedule.finish(formed.entries)
-        self._count(formed, seconds, started, failed=False)
+        self._count(formed.rows, _waits(formed, started), seconds, failed=False)
         self._measured(sum(entry.length for entry in formed.entries), seconds)
         self._hand_out(formed, vectors)
         self._prefetch()
@@ -284,16 +331,10 @@ class Batcher:
         seconds: float,
         started: float,
     ) -> None:
-        self._count(formed, seconds, started, failed=True)
+        self._count(formed.rows, _waits(formed, started), seconds, failed=True)
         # Those that have left since are not there any more.
         for answer in filter(None, map(self._answers.get, requests)):
-            # A new error for each request: one that is raised twice collects both tracebacks.
-            failure = InferenceFailed(
-                "the model failed on the batch that held this request; other requests are not "
-                "affected: send it again, and report it with its request id if it fails twice"
-            )
-            failure.__cause__ = error
-            answer.fail(failure)
+            answer.fail(_failure(error))
 
     def _prefetch(self) -> None:
         with self._lock:
@@ -310,7 +351,28 @@ class Batcher:
             self._prefetched = formed
             self._wake_one()
 
-    def _count(self, formed: Formed, seconds: float, started: float, *, failed: bool) -> None:
-        lengths = [entry.length for entry in formed.entries]
-        waits = [started - entry.queued_at for entry in formed.entries]
-        self._state = self._state.after(lengths, waits, seconds, failed=failed)
+    def _count(
+        self, rows: Sequence[Row], waits: Sequence[float], seconds: float, *, failed: bool
+    ) -> None:
+        self._state = self._state.after([*map(len, rows)], waits, seconds, failed=failed)
+
+
+def _waits(formed: Formed, started: float) -> list[float]:
+    """The seconds that each row of a batch was queued for."""
+    return [started - entry.queued_at for entry in formed.entries]
+
+
+def _checked(vectors: Vectors, rows: int) -> Vectors:
+    if len(vectors) != rows:
+        raise InferenceFailed(f"the model gave {len(vectors)} vectors for {rows} rows")
+    return vectors
+
+
+def _failure(error: Exception) -> InferenceFailed:
+    """A new one for each request: an error that is raised twice collects both tracebacks."""
+    failure = InferenceFailed(
+        "the model failed on the batch that held this request; other requests are not "
+        "affected: send it again, and report it with its request id if it fails twice"
+    )
+    failure.__cause__ = error
+    return failure

@@ -67,6 +67,11 @@ class Schedule:
         """Tokens of the rows that wait for a batch."""
         return sum(lane.tokens for lane in self._lanes.values())
 
+    @property
+    def idle(self) -> bool:
+        """Whether no row waits, and no batch is formed or runs."""
+        return not self.rows and not any(self._running.values())
+
     def lane_of(self, rows: Sequence[Row], priority: Priority) -> Lane:
         """The lane of a request with these rows."""
         if priority is Priority.JOB:

@@ -228,7 +228,7 @@ def test_a_small_request_waits_for_one_batch_of_a_large_one_at_most(before: int)
 
 def test_small_requests_go_in_order_of_arrival() -> None:
     schedule = Schedule(BUDGET, SHARED)
-    for name, length in enumerate((200, 10, 150, 20)):  # lengths that do not travel together
+    for name, length in enumerate((200, 10, 150, 60)):  # lengths that do not travel together
         _submit(schedule, [_row(name, length)])
     assert [_names(schedule.take(0.0)) for _ in range(4)] == [[0], [1], [2], [3]]
 
