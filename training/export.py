@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -27,6 +26,7 @@ from training.errors import TrainingError
 from training.evaluation.comparable import comparable
 from training.evaluation.scores import Scores
 from training.evaluation.table import as_markdown
+from training.half_weights import store_in_half
 from training.parity import parity
 from training.recipe import Recipe
 from training.run import RUN_FILE, read_run
@@ -38,8 +38,6 @@ GRAPH_NAME = "encoder.onnx"
 # Beside the graph, for what is too large to be read at every start: processes map it.
 TABLES_NAME = "encoder.tables.bin"
 _TABLE_MIN_BYTES = 16 << 20
-# Smaller tensors are not worth a Cast node each.
-_HALF_MIN_ELEMENTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,57 +192,6 @@ def write_graph(
         location=TABLES_NAME,
         size_threshold=_TABLE_MIN_BYTES,
     )
-
-
-def store_in_half(model: onnx.ModelProto) -> None:
-    """Store every large float32 weight that float16 holds exactly as float16 and a Cast, in place.
-
-    The runtime folds the Cast of a weight at load; a table that is only looked up is cast behind
-    the look-up, row by row, so that it can stay as it is stored. What is computed does not change
-    by a bit.
-    """
-    graph = model.graph
-    casts = []
-    lookups = _lookups(graph)
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            half = values.astype(np.float16)
-        if values.size < _HALF_MIN_ELEMENTS or not np.array_equal(half.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
-        if name not in lookups:
-            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-        for gather in lookups.get(name, ()):
-            gather.input[0] = tensor.name
-    nodes = [*casts]
-    stored = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    for node in graph.node:
-        nodes.append(node)
-        if node.op_type == "Gather" and stored.get(node.input[0]) == TensorProto.FLOAT16:
-            found = node.output[0]
-            node.output[0] = f"{found}_float16"
-            nodes.append(helper.make_node("Cast", [node.output[0]], [found], to=TensorProto.FLOAT))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    # Types noted behind a look-up would be wrong now; the runtime infers them.
-    del graph.value_info[:]
-
-
-def _lookups(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """By the name of each weight that nothing but a Gather reads: the Gathers that read it."""
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    return {
-        name: nodes
-        for name, nodes in readers.items()
-        if all(node.op_type == "Gather" and node.input[0] == name for node in nodes)
-    }
 
 
 def _manifest(

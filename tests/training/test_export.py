@@ -9,13 +9,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from models.bundle import Bundle, Granularity
 from training import adapters, export
 from training.errors import TrainingError
 from training.evaluation.embedder import Embedder
-from training.export import Identity, parity_sample, store_in_half
+from training.export import Identity, parity_sample
 from training.parity import encode_alone
 from training.recipe import Recipe
 from training.trainer import Corpus, train
@@ -253,35 +253,3 @@ def test_the_parity_sample_needs_enough_languages(run: Path, corpus_folder: Path
     assert [len(texts) for texts in sample.values()] == [20] * 10
     with pytest.raises(TrainingError, match="needs texts in 11 languages"):
         parity_sample(run, corpus_folder, languages=11)
-
-
-def test_only_lossless_weights_are_halved_and_the_result_is_the_same() -> None:
-    rng = np.random.default_rng(0)
-    exact = rng.normal(size=(64, 64)).astype(np.float16).astype(np.float32)
-    inexact = rng.normal(size=(64, 64)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["x", "exact"], ["h"]),
-            helper.make_node("MatMul", ["h", "inexact"], ["y"]),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])],
-        [numpy_helper.from_array(exact, "exact"), numpy_helper.from_array(inexact, "inexact")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    x = {"x": rng.normal(size=(1, 64)).astype(np.float32)}
-
-    def run(model: onnx.ModelProto) -> np.ndarray:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-        result: np.ndarray = session.run(None, x)[0]
-        return result
-
-    before, size = run(model), model.ByteSize()
-    store_in_half(model)
-    np.testing.assert_array_equal(run(model), before)
-    kinds = sorted(tensor.data_type for tensor in model.graph.initializer)
-    assert kinds == [TensorProto.FLOAT, TensorProto.FLOAT16]
-    assert model.ByteSize() < size - 8000
