@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from models.bundle import TEXT_GRANULARITIES, Pooling, write
+from models.bundle import TEXT_GRANULARITIES, Granularity, Pooling, write
 from models.precision import Precision
 from training import adapters
 from training.backbone import Backbone, masked_mean
-from training.corpora.sampling import load_pairs
+from training.corpora.sampling import stream_pairs
 from training.errors import TrainingError
 from training.evaluation.comparable import comparable
 from training.evaluation.scores import Scores
@@ -38,6 +38,8 @@ GRAPH_NAME = "encoder.onnx"
 # Beside the graph, for what is too large to be read at every start: processes map it.
 TABLES_NAME = "encoder.tables.bin"
 _TABLE_MIN_BYTES = 16 << 20
+# Texts from which one of the parity check is chosen, by its length.
+_CHOICE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,29 +115,48 @@ def parity_sample(
     run: Path, corpus: Path, languages: int = 10, total: int = 200
 ) -> dict[str, list[str]]:
     """About `total` texts of `corpus` for `parity`, in equal parts from the run's first languages,
-    of all the run's granularities, spread over length.
+    of all the run's granularities, spread over length; the same ones each time.
 
-    Raises TrainingError where the corpus has too few languages of the run.
+    Of each granularity the corpus is read until those languages have texts enough to choose from,
+    and to its end only where one of them is rare. Raises TrainingError where the corpus has too
+    few languages of the run.
     """
     recipe = Recipe.model_validate(read_run(run)["recipe"])
-    pools: dict[str, list[str]] = {}
+    share = -(-total // languages)
+    pools: dict[str, set[str]] = {language: set() for language in recipe.languages}
     for granularity in recipe.by_granularity:
-        for language, pairs in load_pairs(
-            corpus, granularity, recipe.languages, frozenset()
-        ).items():
-            pools.setdefault(language, []).extend(pair.other for pair in pairs)
+        found = _first_texts(corpus, granularity, recipe.languages, languages, share)
+        for language, texts in found.items():
+            pools[language] |= texts
     filled = [language for language in recipe.languages if pools[language]][:languages]
     if len(filled) < languages:
         raise TrainingError(
             f"the parity check needs texts in {languages} languages of the run; "
             f"{corpus} has them in {len(filled)}"
         )
-    share = -(-total // languages)
     sample = {}
     for language in filled:
-        pool = sorted(set(pools[language]), key=lambda text: (len(text), text))
+        pool = sorted(pools[language], key=lambda text: (len(text), text))
         sample[language] = [pool[i] for i in np.linspace(0, len(pool) - 1, share).astype(int)]
     return sample
+
+
+def _first_texts(
+    corpus: Path, granularity: Granularity, languages: Sequence[str], wanted: int, share: int
+) -> dict[str, set[str]]:
+    """Texts of one granularity by language, the corpus' first: `_CHOICE` times `share` of each of
+    the first `wanted` languages, or all that there are."""
+    found: dict[str, set[str]] = {language: set() for language in languages}
+    missing = set(languages[:wanted])
+    for pair in stream_pairs(corpus, granularity, frozenset(languages)):
+        texts = found[pair.language]
+        if len(texts) < _CHOICE * share:
+            texts.add(pair.other)
+        elif pair.language in missing:
+            missing.remove(pair.language)
+            if not missing:
+                break
+    return found
 
 
 def trained(recipe: Recipe, run: Path) -> Backbone:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +15,8 @@ from onnx import TensorProto
 
 from models.bundle import Bundle, Granularity
 from training import adapters, export
+from training.corpora.sampling import stream_pairs
+from training.corpora.tsv import PAIRS_COLUMNS, Pair
 from training.errors import TrainingError
 from training.evaluation.embedder import Embedder
 from training.export import Identity, parity_sample
@@ -253,3 +257,41 @@ def test_the_parity_sample_needs_enough_languages(run: Path, corpus_folder: Path
     assert [len(texts) for texts in sample.values()] == [20] * 10
     with pytest.raises(TrainingError, match="needs texts in 11 languages"):
         parity_sample(run, corpus_folder, languages=11)
+
+
+def test_the_parity_sample_reads_no_more_than_it_needs(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    languages = ["de", "fr", "ja", "th", "ru", "ar", "hi", "ko", "zh", "tr"]
+    granularities = ["phrase", "sentence", "paragraph"]
+    rows = ["\t".join(PAIRS_COLUMNS)]
+    for number in range(100):
+        for language in languages if number < 1 else languages[:-1]:
+            rows += [
+                f"s\t{each}\t{each}-{number}\ten\t{language}\tone\t{each} {language} {'x' * number}"
+                for each in granularities
+            ]
+    (tmp_path / "s.pairs.tsv").write_text("\n".join(rows) + "\n")
+    read: list[Pair] = []
+
+    def counted(*arguments: Any) -> Iterator[Pair]:  # noqa: ANN401
+        for pair in stream_pairs(*arguments):
+            read.append(pair)
+            yield pair
+
+    monkeypatch.setattr(export, "stream_pairs", counted)
+    monkeypatch.setattr(export, "_CHOICE", 2)
+    sample = parity_sample(run, tmp_path, languages=9, total=54)
+    # Of each granularity and language twice the six that are chosen, and one more to know it.
+    assert len(read) <= 3 * (13 * 9 + 1)
+    assert list(sample) == languages[:9]
+    texts = sample["th"]
+    assert (texts[0], texts[-1]) == ("phrase th ", "paragraph th " + "x" * 11)
+    assert {text.split()[0] for text in texts} == set(granularities)
+    assert parity_sample(run, tmp_path, languages=9, total=54) == sample
+    # Where one of the languages is rare, all that it has is looked for.
+    read.clear()
+    assert set(parity_sample(run, tmp_path, languages=10, total=60)["tr"]) == {
+        f"{each} tr " for each in granularities
+    }
+    assert len(read) == 3 * (100 * 9 + 1)
