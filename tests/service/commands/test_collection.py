@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import uvicorn
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from models.bundle import Bundle
-from service.app import create_app
 from service.cli import main
 from service.encoding.encoder import Encoder
 from service.retrieval.folder import Collections
 from service.settings import Settings
+from tests.service.live import serving
 from tests.tiny_bundle import DIMENSION
 
 TEXTS = ["the cat sat on the mat.", "the big red dog sat.", "le chat."]
@@ -38,16 +36,8 @@ def state(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def url(encoder: Encoder, tmp_path: Path) -> Iterator[str]:
     """A running server's address."""
-    app = create_app(Settings(state_dir=tmp_path / "served"), encoder)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", ws="none"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(30)
+    with serving(encoder, Settings(state_dir=tmp_path / "served")) as address:
+        yield f"http://{address}"
 
 
 def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
@@ -220,7 +210,7 @@ def test_wrong_usage_is_said(state: Path) -> None:
     assert "is no address of a server" in refused("info", "--url", "ftp://x", code=2)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert "is a server running there?" in refused("info", "--url", f"127.0.0.1:{port}")
+    assert "start one with polygrain serve" in refused("info", "--url", f"127.0.0.1:{port}")
 
 
 def test_a_folder_that_a_server_holds_is_refused(state: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from starlette.datastructures import State
 
-from service.control import Control
 from service.encoding.encoder import Encoder
 from service.errors import BundleRefused, Conflict, NotReady, PolygrainError
+from service.processes.control import Control
 from service.swapping import Swapper
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from service.api.align_schemas import ScoreName
+from service.commands.options import bundle_option, model_options
 from service.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -67,10 +68,8 @@ _TERMINAL_S, _LOG_S = 0.5, 30.0
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder that a killed run goes on from; it stays.  [default: OUT.state]",
 )
-@click.option("--bundle", type=click.Path(path_type=Path), help="Folder of the bundle to use.")
-@click.option("--device", help="What the model is computed on.  [default: auto]")
-@click.option("--precision", help="The arithmetic that it is computed in.  [default: auto]")
-@click.option("--runtime", help="The library that computes it.  [default: auto]")
+@bundle_option
+@model_options
 @click.option("--threads", type=int, help="Cores to use.  [default: all available]")
 def mine(
     source: Path,

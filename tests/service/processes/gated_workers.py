@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.cli import main
-from service.supervisor import Report
+from service.processes.report import Report
 
 # Never in the supervisor, which forks: the model's runtime starts threads.
 if TYPE_CHECKING:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +20,9 @@ from service.alignment.page import texts_page, words_page
 from service.alignment.wanted import Level, Wanted
 from service.api.align import links_json, pair_json
 from service.api.responses import write_json
+from service.commands.files import Reading, file_units, open_encoder, written_whole
 from service.encoding.encoder import Encoder, Options, Unit
 from service.encoding.granularity import word_adapter
-from service.files import Reading, file_units, open_encoder
 from service.settings import Settings
 
 # Pairs of sentences whose token states are held at a time.
@@ -92,7 +90,8 @@ def align_files(
             html = words_page(title, zip(*texts, linked, strict=True), names)
         else:
             html = texts_page(title, names, *texts, found)
-        _write_whole(page, html.encode())
+        with written_whole(page) as file:
+            file.write(html.encode())
 
 
 def _side(file: IO[bytes], reading: Reading, language: str | None) -> _Side:
@@ -239,19 +238,3 @@ def _word_lines(
 def _row(fields: Iterable[str]) -> bytes:
     cells = (" ".join(field.splitlines()).replace("\t", " ") for field in fields)
     return "\t".join(cells).encode() + b"\n"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

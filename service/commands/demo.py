@@ -8,13 +8,12 @@ from urllib.parse import quote
 
 import click
 
+from service.commands.server import DEFAULT_URL
 from service.settings import read_settings
-
-_URL = "http://127.0.0.1:8080"
 
 
 @click.command()
-@click.option("--url", help=f"The running server to load it into.  [default: {_URL}]")
+@click.option("--url", help=f"The running server to load it into.  [default: {DEFAULT_URL}]")
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -30,13 +29,14 @@ def demo(url: str | None, state_dir: Path | None, collection: str) -> None:
     """
     if url is not None and state_dir is not None:
         raise click.UsageError("--url and --state-dir exclude each other; give one")
-    from service.collection_client import Client, HttpClient, ask, local_client
+    from service.client.http import Client, HttpClient, ask
+    from service.client.in_process import local_client
     from service.demo import passages
 
     path = f"/collections/{quote(collection, safe='')}"
     with ExitStack() as stack:
         client: Client = (
-            HttpClient(url or _URL)
+            HttpClient(url or DEFAULT_URL)
             if state_dir is None
             else stack.enter_context(local_client(read_settings({"state_dir": state_dir})))
         )
@@ -44,7 +44,7 @@ def demo(url: str | None, state_dir: Path | None, collection: str) -> None:
         written = ask(client, "POST", f"{path}/documents", {"documents": passages()})
     languages = {item["language"] for item in written["items"]}
     then = (
-        f"open {(url or _URL).rstrip('/')}/#search/{collection}"
+        f"open {(url or DEFAULT_URL).rstrip('/')}/#search/{collection}"
         if state_dir is None
         else f"ask it with polygrain collection search {collection} --state-dir {state_dir}"
     )

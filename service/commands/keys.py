@@ -7,15 +7,7 @@ from pathlib import Path
 import click
 
 from service.security.files import changed_file, read_file
-from service.security.keys import (
-    NAME,
-    SCOPES,
-    BadKeyEntry,
-    Key,
-    digest_of,
-    make_secret,
-    scopes_of,
-)
+from service.security.keys import NAME, SCOPES, BadKeyEntry, Key, digest_of, make_secret, scopes_of
 from service.settings import read_settings
 
 _file_option = click.option(

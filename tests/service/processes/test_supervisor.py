@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,74 +15,33 @@ import pytest
 
 from models.bundle import Bundle
 from tests.fakes import PATIENCE_S
+from tests.service.serving_process import ServingProcess
 from tests.tiny_bundle import write_tiny_bundle
-
-ROOT = Path(__file__).parents[2]
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
 
 
-def _wait_until(condition: Callable[[], bool], what: object) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
-class _Service:
+class _Service(ServingProcess):
     """`polygrain serve --workers 2`, whose model waits for `open_gate`."""
 
     def __init__(self, bundle: Path, gate: Path, port: str = "0") -> None:
-        self.lines: list[str] = []
         self._gate = gate
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("POLYGRAIN_")}
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.service.gated_workers", str(gate), "serve"),
-                *("--workers", "2", "--port", port, "--threads", "1", "--bundle", str(bundle)),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        self.lines.extend(self.process.stderr)
+        program = ("-m", "tests.service.processes.gated_workers", str(gate))
+        super().__init__(bundle, "--workers", "2", "--port", port, program=program)
 
     def pids(self, event: str) -> list[int]:
         """The processes that a line of `event` tells of, in the order of the lines."""
-        return [int(pid) for pid in re.findall(rf"{event}\b.* pid=(\d+)", "".join(self.lines))]
-
-    def said(self, text: str) -> bool:
-        return any(text in line for line in list(self.lines))
-
-    @property
-    def url(self) -> str:
-        _wait_until(
-            lambda: self.said("listening") or self.process.poll() is not None,
-            self.lines,
-        )
-        found = re.search(r"listening host=(\S+) port=(\d+)", "".join(self.lines))
-        assert found, self.lines
-        return f"http://{found[1]}:{found[2]}"
+        return [int(pid) for pid in re.findall(rf"{event}\b.* pid=(\d+)", self.log)]
 
     def open_gate(self) -> None:
         self._gate.touch()
 
     def end(self) -> None:
-        """Kill what is left, by the process ids that the service itself told."""
+        """Kill the supervisor, and see that its workers end."""
         self.open_gate()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        _wait_until(lambda: not any(map(_alive, self.pids("worker_ready"))), "workers are left")
-        self._reader.join(PATIENCE_S)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self.close()
+        wait_until(lambda: not any(map(_alive, self.pids("worker_ready"))), "workers are left")
 
 
 def _alive(pid: int) -> bool:
@@ -140,7 +96,7 @@ def test_kill_9_of_a_worker_loses_its_own_requests_alone(service: _Service) -> N
             for request in held[victim]:
                 with pytest.raises(httpx2.TransportError):
                     request.result(PATIENCE_S)
-            _wait_until(lambda: len(service.pids("worker_ready")) == 3, "nobody took its place")
+            wait_until(lambda: len(service.pids("worker_ready")) == 3, "nobody took its place")
         finally:
             service.open_gate()
         for request in held[survivor]:
@@ -157,7 +113,7 @@ def test_a_signal_answers_what_every_worker_accepted_and_exits_0(service: _Servi
         try:
             held = _occupy_both(service, threads)
             service.process.send_signal(signal.SIGTERM)
-            _wait_until(lambda: not _accepts(service.url), "it goes on accepting")
+            wait_until(lambda: not _accepts(service.url), "it goes on accepting")
         finally:
             service.open_gate()
         for requests in held.values():
@@ -183,7 +139,7 @@ def test_workers_end_when_their_supervisor_is_killed(service: _Service) -> None:
     service.open_gate()
     service.process.kill()
     service.process.wait()
-    _wait_until(lambda: not any(map(_alive, service.pids("worker_ready"))), "they live on")
+    wait_until(lambda: not any(map(_alive, service.pids("worker_ready"))), "they live on")
 
 
 def test_a_bundle_that_cannot_be_served_is_one_line(tmp_path: Path) -> None:

@@ -106,8 +106,14 @@ def _write_array(path: Path, blocks: Iterable[Vectors], dimension: int) -> None:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets the name `path` once all is written, and vanishes if that fails."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """A file that gets the name `path` once all is written, and vanishes if that fails.
+
+    ClickException where it cannot be made.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.rollout import Rollout
+from service.processes.rollout import Rollout
 
 
 def test_it_waits_for_everybody() -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -20,37 +20,23 @@ import pytest
 
 from models.bundle import Bundle
 from tests.fakes import PATIENCE_S
+from tests.service.serving_process import PLAIN, ServingProcess
 from tests.tiny_bundle import write_tiny_bundle
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
 
-_PROGRAM = [sys.executable, "-c", "from service.cli import main; main()"]
-
-
-def _wait_until(condition: Callable[[], object], what: object) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
 
 @contextmanager
-def _service(
-    bundle: Path, workers: int, folder: Path
-) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
-    """A service of its own: its address, its process, and its log."""
-    log = folder / "log"
-    arguments = ["--workers", str(workers), "--port", "0", "--threads", "1"]
-    command = [*_PROGRAM, "serve", *arguments, "--bundle", str(bundle)]
-    with log.open("wb") as file, subprocess.Popen(command, stderr=file) as p:
-        try:
-            _wait_until(lambda: "listening host" in log.read_text() or p.poll() is not None, log)
-            found = re.search(r"listening host=(\S+) port=(\d+)", log.read_text())
-            assert found, log.read_text()
-            yield f"http://{found[1]}:{found[2]}", p, log
-        finally:
-            p.terminate()
-            assert p.wait(PATIENCE_S) == 0, log.read_text()
+def _service(bundle: Path, workers: int) -> Iterator[ServingProcess]:
+    """A service of its own, that ends in order."""
+    service = ServingProcess(bundle, "--workers", str(workers))
+    try:
+        yield service
+        service.process.terminate()
+        assert service.process.wait(PATIENCE_S) == 0, service.log
+    finally:
+        service.close()
 
 
 @contextmanager
@@ -94,7 +80,7 @@ def _call(url: str, method: str, path: str, body: bytes | None = None) -> tuple[
 
 def _use(url: str, *path: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*_PROGRAM, "bundle", "use", *path, "--url", url],
+        [sys.executable, *PLAIN, "bundle", "use", *path, "--url", url],
         capture_output=True,
         text=True,
         check=False,
@@ -110,7 +96,8 @@ def test_bundles_change_under_load_and_no_request_fails(
     bad = write_tiny_bundle(tmp_path / "bad", graph=b"no graph")
     link = tmp_path / "current"
     link.symlink_to(tiny_bundle.path)
-    with _service(link, workers, tmp_path) as (url, process, log):
+    with _service(link, workers) as service:
+        url, process = service.url, service.process
         with _asked_meanwhile(url) as seen:
             used = _use(url, str(other.path))
             assert used.stdout == f"OK other 0.1.0 is served at {url}\n", used.stderr
@@ -120,15 +107,15 @@ def test_bundles_change_under_load_and_no_request_fails(
             assert "the bundle that was served goes on" in refused.stderr
             assert _models(url) == {"other"}
             os.kill(process.pid, signal.SIGHUP)  # the configured one again
-            _wait_until(lambda: _models(url) == {"tiny"}, log.read_text())
+            wait_until(lambda: _models(url) == {"tiny"}, service.log)
             link.unlink()
             link.symlink_to(other.path)
             os.kill(process.pid, signal.SIGHUP)
-            _wait_until(lambda: _models(url) == {"other"}, log.read_text())
+            wait_until(lambda: _models(url) == {"other"}, service.log)
             link.unlink()
             link.symlink_to(bad.path)
             os.kill(process.pid, signal.SIGHUP)
-            _wait_until(lambda: "bundle_not_changed" in log.read_text(), log.read_text())
+            wait_until(lambda: "bundle_not_changed" in service.log, service.log)
         assert {status for status, _ in seen} == {200}
         assert {model for _, model in seen} == {"tiny", "other"}
         assert _models(url) == {"other"}
@@ -139,18 +126,19 @@ def test_bundles_change_under_load_and_no_request_fails(
             )
             assert {number for number, _ in per_worker} == {"1", "2"}
             assert sum(float(count) for _, count in per_worker) == sum(seen.values())
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in service.log
 
 
 def test_a_worker_that_is_restarted_serves_what_the_others_do(
     tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     other = write_tiny_bundle(tmp_path / "other", name="other")
-    with _service(tiny_bundle.path, 2, tmp_path) as (url, _, log):
+    with _service(tiny_bundle.path, 2) as service:
+        url = service.url
         assert _use(url, str(other.path)).returncode == 0
-        first = re.findall(r"worker_ready worker=\d pid=(\d+)", log.read_text())
+        first = re.findall(r"worker_ready worker=\d pid=(\d+)", service.log)
         os.kill(int(first[0]), signal.SIGKILL)
-        _wait_until(lambda: log.read_text().count("worker_ready") == 3, log.read_text())
+        wait_until(lambda: service.log.count("worker_ready") == 3, service.log)
         assert _models(url) == {"other"}
 
 

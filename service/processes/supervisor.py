@@ -23,15 +23,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from service.control import Control
-from service.rollout import Rollout
+from service.processes.control import Control
+from service.processes.report import Report, exit_in_peace
+from service.processes.rollout import Rollout
 
 logger = logging.getLogger(__name__)
 
 # What a worker does, telling of it.
-Work = Callable[["Report"], None]
-
-_REASON_CHARACTERS = 4_096
+Work = Callable[[Report], None]
 
 # A worker that dies is started anew at once where it had been warm for so long, else later and
 # later: one that dies at each start must not take the cores from those that serve.
@@ -44,33 +43,6 @@ _PATIENCE_S = 10.0
 
 class WorkerFailed(RuntimeError):
     """A worker did not come up when the service started; the message is one line that says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A worker's side: what it tells its supervisor, and which bundle it shall open."""
-
-    control: Control
-    number: int
-    bundle: Path
-
-    def warm(self) -> None:
-        """Tell that the model has run; returns when this worker may listen.
-
-        Raises SystemExit where the supervisor ended or stops meanwhile.
-        """
-        self.control.send("warm")
-        # Nothing but leave to go is sent before it.
-        if self.control.receive() is None:
-            raise SystemExit(0)
-
-    def listening(self) -> None:
-        """Tell that connections are accepted from now on."""
-        self.control.send("listening")
-
-    def failed(self, reason: str) -> None:
-        """Tell in one line why this worker ends before it is warm."""
-        self.control.send("failed", reason[:_REASON_CHARACTERS])
 
 
 @dataclass(slots=True, eq=False)
@@ -319,8 +291,3 @@ class Supervisor:
         for worker in self._workers:
             if worker.pid is not None:
                 os.kill(worker.pid, number)
-
-
-def exit_in_peace(number: int, frame: FrameType | None) -> None:
-    """A signal handler: end with 0, which is what stopping on demand is."""
-    raise SystemExit(0)

@@ -12,9 +12,7 @@ import click
 import numpy as np
 
 from service.errors import InvalidInput
-from service.rows import FORMATS, Columns, Format, Row, document_of, read_rows
-
-__all__ = ["FORMATS", "Columns", "Source", "batches", "read_documents", "read_export"]
+from service.rows import Columns, Format, Row, document_of, read_rows
 
 _FIELDS = {"id", "text", "language", "granularity", "metadata"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,15 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from click.testing import CliRunner, Result
 
-from service.app import create_app
 from service.cli import main
-from service.collection_client import HttpClient, ask
+from service.client.http import HttpClient, ask
 from service.encoding.encoder import Encoder
 from service.settings import Settings
 from tests.fakes import PATIENCE_S
+from tests.service.live import serving
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +28,8 @@ def url(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (folder / "data").mkdir()
     (folder / "data" / "a.txt").write_text("the cat\nhund\n")
     settings = Settings(state_dir=folder / "state", data_dir=folder / "data")
-    config = uvicorn.Config(create_app(settings, encoder), log_config=None, lifespan="on")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE_S)
+    with serving(encoder, settings) as address:
+        yield f"http://{address}"
 
 
 def _run(*arguments: str) -> Result:
@@ -143,4 +133,4 @@ def test_what_is_wrong_is_one_line(url: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     away = _run("list", "--url", f"http://127.0.0.1:{port}")
-    assert "is a server running there?" in away.stderr
+    assert "start one with polygrain serve" in away.stderr
