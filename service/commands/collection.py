@@ -11,7 +11,7 @@ from service.api.collection_schemas import KindName, ScoreName
 from service.api.schemas import TextGranularity
 from service.commands.collection_access import ask_collections, collection_path, where
 from service.commands.collection_documents import add, export, import_
-from service.commands.options import Command
+from service.commands.options import Command, filter_option
 
 
 @click.group(name="collection")
@@ -54,25 +54,6 @@ def _index(
     return chosen or None
 
 
-def _filter(context: click.Context, parameter: click.Parameter, value: str | None) -> object | None:
-    if value is None:
-        return None
-    try:
-        parsed: object = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise click.BadParameter(f"it is not JSON: {error}") from None
-    return parsed
-
-
-_filter_option = click.option(
-    "--filter",
-    "condition",
-    callback=_filter,
-    metavar="JSON",
-    help='A condition, such as {"field": "language", "eq": "de"}.',
-)
-
-
 @collection_group.command()
 @click.argument("name")
 @click.option("--dimensions", type=int, help="Of every vector.  [default: those of the bundle]")
@@ -98,7 +79,7 @@ def create(
 @collection_group.command()
 @click.argument("name")
 @click.option("--id", "ids", multiple=True, help="Delete this document; may be given again.")
-@_filter_option
+@filter_option
 @click.option("--whole", is_flag=True, help="Delete the collection with all that it holds.")
 @where
 def delete(
@@ -127,7 +108,7 @@ def delete(
 @click.option("--score", type=click.Choice(get_args(ScoreName)), default="cosine")
 @click.option("--min-score", type=float)
 @click.option("--language", "languages", multiple=True, help="Only this; may be given again.")
-@_filter_option
+@filter_option
 @click.option("--balance", is_flag=True, help="From all languages as evenly as they go.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of the API.")
 @where

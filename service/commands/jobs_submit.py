@@ -18,7 +18,7 @@ from service.api.collection_schemas import ScoreName as RankName
 from service.api.job_schemas import ArrayOrOutputName, FormatName, HitFieldName, OutputName
 from service.api.schemas import EncodingName, LongTextName, TextGranularity
 from service.commands.jobs_following import watch_job
-from service.commands.options import Command
+from service.commands.options import Command, filter_option
 from service.commands.server import ask_server, server_at, url_option
 
 
@@ -97,24 +97,20 @@ def index(file: str, **given: Any) -> None:  # noqa: ANN401
 @click.option("--min-score", type=float)
 @click.option("--granularity", type=click.Choice(get_args(TextGranularity)))
 @click.option("--language", "languages", multiple=True, help="Only this; may be given again.")
-@click.option("--filter", "condition", metavar="JSON", help="A condition on documents.")
+@filter_option
 @click.option("--balance", is_flag=True, help="From all languages as evenly as they go.")
 @click.option("--include", type=click.Choice(get_args(HitFieldName)), multiple=True)
 @_job_options(OutputName, "jsonl")
 def retrieve(
     file: str,
     languages: tuple[str, ...],
-    condition: str | None,
+    condition: object | None,
     include: tuple[str, ...],
     **given: Any,  # noqa: ANN401
 ) -> None:
     """Find the documents of COLLECTION that are nearest to each text of FILE."""
     given |= {"languages": list(languages) or None, "include": list(include) or None}
-    if condition is not None:
-        try:
-            given["filter"] = orjson.loads(condition)
-        except orjson.JSONDecodeError as error:
-            raise click.BadParameter(f"it is not JSON: {error}", param_hint="--filter") from None
+    given["filter"] = condition
     _submit("retrieve", {"input": file}, given)
 
 

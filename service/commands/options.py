@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 import click
+import orjson
 
 from service.api.align_schemas import LANGUAGE_PATTERN
 from service.api.schemas import TextGranularity
@@ -79,3 +80,22 @@ def two_languages(
     if len(names) != 2 or not all(re.fullmatch(LANGUAGE_PATTERN, name) for name in names):
         raise click.BadParameter(f"{value!r} is not two languages; give them as en,de")
     return names[0], names[1]
+
+
+def _json(context: click.Context, parameter: click.Parameter, value: str | None) -> object | None:
+    if value is None:
+        return None
+    try:
+        parsed: object = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise click.BadParameter(f"it is not JSON: {error}") from None
+    return parsed
+
+
+filter_option = click.option(
+    "--filter",
+    "condition",
+    callback=_json,
+    metavar="JSON",
+    help='A condition, such as {"field": "language", "eq": "de"}.',
+)
