@@ -33,7 +33,7 @@ from benchmarks.machine import processor
 from benchmarks.texts import Kind, make, words_of
 from benchmarks.usage import bytes_of
 from models.bundle import DEFAULT_BUNDLE, Bundle
-from service.collection_client import HttpClient, ask
+from service.client.http import HttpClient, ask
 
 _ENDED = ("completed", "failed", "cancelled")
 _LOOK_S = 0.1

@@ -25,20 +25,10 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from models.bundle import DEFAULT_BUNDLE, Bundle
 from service.retrieval.languages import detect
 from service.retrieval.values import UNDETERMINED
+from training.evaluation.languages import CORE_WITHOUT_ENGLISH, FROM_ISO_639_3
 
 # The test's three letters for the languages that the bundle knows by two.
-_TEST = (
-    "fra deu spa ita por rus jpn kor cmn ara tur hin vie tha ell pol nld ces fin hun ind ukr pes"
-)
-_OURS = "fr de es it pt ru ja ko zh ar tr hi vi th el pl nl cs fi hu id uk fa"
-_CODES = dict(zip(_TEST.split(), _OURS.split(), strict=True)) | {
-    "heb": "he",
-    "swe": "sv",
-    "ron": "ro",
-    "bul": "bg",
-    "est": "et",
-    "swh": "sw",
-}
+_CODES = {code: two for code, two in FROM_ISO_639_3.items() if two in CORE_WITHOUT_ENGLISH}
 _LENGTHS = (20, 40, 80)
 _SEED = 1
 

@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks.machine import processor
 from benchmarks.serve.processes import Process, first_answer, free_port
 from models.bundle import DEFAULT_BUNDLE
-from service.collection_client import Client, HttpClient, ask
+from service.client.http import Client, HttpClient, ask
 from service.encoding.encoder import Encoder, Unit
 from service.encoding.session import Vectors
 from training.evaluation.languages import ANCHOR, Languages

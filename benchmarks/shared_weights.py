@@ -9,8 +9,6 @@ forms must give the same vector to the last bit.
 
 - `as shipped`: the bundle's own files.
 - `one file`: the same, the weights inside the graph's file.
-- `cast late`: token vectors stored as float16 are looked up as float16 and only the rows found are
-  cast, so that the runtime cannot unfold the whole table at load.
 - `float32`: every weight as float32.
 - `external`: the same with large weights in a file of their own, which the runtime maps.
 """
@@ -26,12 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.usage import bytes_of
 from models.bundle import DEFAULT_BUNDLE, Bundle
+from training.half_weights import store_in_single
 
 # Smaller weights stay in the graph's own file.
 _EXTERNAL_BYTES = 1 << 20
@@ -69,7 +66,7 @@ def main(bundle: Path, processes: int) -> None:
     """Open every form in some processes, and print what they share."""
     opened = Bundle.open(bundle)
     graph = onnx.load(str(opened.graph()))
-    full, late = as_float32(graph), cast_after_gather(graph)
+    full = as_float32(graph)
     click.echo(f"{opened.manifest.name} {opened.manifest.version}, {processes} processes\n")
     click.echo("| form | file, MB | load, s | resident, MB | PSS, MB | the same vector |")
     click.echo("|---|---|---|---|---|---|")
@@ -77,8 +74,6 @@ def main(bundle: Path, processes: int) -> None:
     for name, form, external in (
         ("as shipped", None, False),
         ("one file", graph, False),
-        ("cast late", late, False),
-        ("cast late, external", late, True),
         ("float32", full, False),
         ("float32, external", full, True),
     ):
@@ -146,59 +141,11 @@ def write(graph: onnx.ModelProto, folder: Path, *, external: bool) -> Path:
     return path
 
 
-def cast_after_gather(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which a stored table that is cast and then looked up is looked up and then cast.
-
-    The values are the same: a cast of single values does not care which come beside it.
-    """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(graph)
-    stored = {tensor.name for tensor in copy.graph.initializer}
-    nodes = list(copy.graph.node)
-    for cast in [n for n in nodes if n.op_type == "Cast" and n.input[0] in stored]:
-        users = [n for n in nodes if cast.output[0] in n.input]
-        if not all(n.op_type == "Gather" and n.input[0] == cast.output[0] for n in users):
-            continue
-        nodes.remove(cast)
-        for gather in users:
-            found, gather.input[0] = gather.output[0], cast.input[0]
-            gather.output[0] = f"{found}_stored"
-            late = helper.make_node("Cast", [gather.output[0]], [found], to=TensorProto.FLOAT)
-            nodes.insert(nodes.index(gather) + 1, late)
-    del copy.graph.node[:]
-    copy.graph.node.extend(nodes)
-    return copy
-
-
 def as_float32(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every float16 weight that is only cast to float32 is stored as float32."""
+    """A copy in which every weight that is stored as float16 is stored as float32."""
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
-    halves = {
-        tensor.name: tensor
-        for tensor in copy.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT16
-    }
-    # What is looked up in a table of float16 is float16 too, until it is cast.
-    found = {
-        node.output[0]: node
-        for node in copy.graph.node
-        if node.op_type == "Gather" and node.input[0] in halves
-    }
-    single = {gather.input[0] for gather in found.values()}
-    for cast in [n for n in copy.graph.node if n.op_type == "Cast"]:
-        if cast.input[0] in halves:
-            tensor = halves[cast.input[0]]
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, cast.output[0]))
-        elif cast.input[0] in found:
-            found[cast.input[0]].output[0] = cast.output[0]
-        else:
-            continue
-        copy.graph.node.remove(cast)
-    for name in single:
-        values = numpy_helper.to_array(halves[name]).astype(np.float32)
-        halves[name].CopyFrom(numpy_helper.from_array(values, name))
+    store_in_single(copy)
     return copy
 
 

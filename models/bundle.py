@@ -23,6 +23,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.disk import sync
 from models.precision import Fidelity, Precision
 
 # What is written; version 1 is read as well.
@@ -447,12 +448,12 @@ def write(path: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | by
         if Bundle.open(staging).manifest != wanted:
             raise BundleError(f"bundle {path}: the manifest changes when written and read back")
         staging.chmod(0o755)
-        _sync_folder(staging)
+        sync(staging)
         _rename(staging, path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
     return Bundle(path, wanted)
 
 
@@ -512,15 +513,6 @@ def _rename(staging: Path, path: Path) -> None:
         if os.path.lexists(path):
             raise _exists(path) from None
         raise
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the names inside `path` survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:

@@ -18,10 +18,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import create_app
 from service.encoding.encoder import Encoder
-from service.following import follow
+from service.processes.following import follow
+from service.processes.report import Report
+from service.processes.siblings import Text, among
 from service.settings import Settings
-from service.siblings import Text, among
-from service.supervisor import Report
 from service.swapping import Swapper, opener
 
 logger = logging.getLogger(__name__)

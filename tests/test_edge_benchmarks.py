@@ -13,14 +13,15 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.cold_start import measure
 from benchmarks.edges import TEXTS, _encoded, _many, blockers, longest_wait_s, readers, writers
 from benchmarks.http_servers import CLIENTS, SERVERS, _loads
 from benchmarks.quantization import neighbours, read_pairs
-from benchmarks.shared_weights import as_float32, cast_after_gather, write
+from benchmarks.shared_weights import as_float32, write
 from models.bundle import Bundle
+from tests.tiny_bundle import round_weights
+from training.half_weights import store_in_half
 
 
 def test_every_reader_finds_the_texts() -> None:
@@ -58,19 +59,6 @@ def test_the_wait_of_others_is_found() -> None:
     assert any("in turns" in name for name in blockers())
 
 
-def _halved(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with every float32 weight stored as float16 behind a Cast."""
-    halved = onnx.ModelProto()
-    halved.CopyFrom(graph)
-    for tensor in halved.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and tensor.dims:
-            name, values = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
-            tensor.CopyFrom(numpy_helper.from_array(values, f"{name}_stored"))
-            cast = helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT)
-            halved.graph.node.insert(0, cast)
-    return halved
-
-
 def _run(path: Path) -> NDArray[np.float32]:
     feed = {
         "input_ids": np.array([[5, 9, 7], [30, 4, 0]]),
@@ -87,34 +75,19 @@ def test_all_forms_of_a_graph_give_the_same(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, external: bool
 ) -> None:
     monkeypatch.setattr("benchmarks.shared_weights._EXTERNAL_BYTES", 64)
-    halved = _halved(onnx.load(str(tiny_bundle.graph())))
+    monkeypatch.setattr("training.half_weights._HALF_MIN_ELEMENTS", 2)
+    halved = onnx.load(str(tiny_bundle.graph()))
+    round_weights(halved)
+    store_in_half(halved)
+    before = halved.SerializeToString()
     vectors = []
-    for name, form in (
-        ("halved", halved),
-        ("late", cast_after_gather(halved)),
-        ("full", as_float32(halved)),
-        ("full-from-late", as_float32(cast_after_gather(halved))),
-    ):
+    for name, form in (("halved", halved), ("full", as_float32(halved))):
         onnx.checker.check_model(form)
         (tmp_path / name).mkdir()
         vectors.append(_run(write(form, tmp_path / name, external=external)))
         assert (len(list((tmp_path / name).iterdir())) == 2) == external
     np.testing.assert_array_equal(vectors[1], vectors[0])
-    np.testing.assert_array_equal(vectors[2], vectors[0])
-    np.testing.assert_array_equal(vectors[3], vectors[0])
-
-
-def test_a_late_cast_leaves_no_table_to_unfold(tiny_bundle: Bundle) -> None:
-    halved = _halved(onnx.load(str(tiny_bundle.graph())))
-    late = cast_after_gather(halved).graph
-    stored = {tensor.name for tensor in late.initializer}
-    tables = [n.input[0] for n in late.node if n.op_type == "Gather"]
-    assert len(tables) == 3  # the tokens' vectors and both sides of the adapters
-    assert set(tables) <= stored
-    assert not [n for n in late.node if n.op_type == "Cast" and n.input[0] in tables]
-    assert not [
-        t for t in as_float32(halved).graph.initializer if t.data_type == TensorProto.FLOAT16
-    ]
+    assert halved.SerializeToString() == before  # the other form is a copy
 
 
 def test_a_cold_start_is_measured_with_all_its_processes(tiny_bundle: Bundle) -> None:

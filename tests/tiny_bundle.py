@@ -91,6 +91,14 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def round_weights(model: onnx.ModelProto) -> None:
+    """Leave in every weight of the toy's graph only what float16 holds exactly, in place."""
+    for tensor in model.graph.initializer:
+        if tensor.name in WEIGHTS:
+            values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
 def tiny_graph() -> bytes:
     """The toy as an ONNX graph with the inputs and outputs that the bundle format asks for."""
     node = helper.make_node

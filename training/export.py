@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from models.bundle import TEXT_GRANULARITIES, Pooling, TokenLayer, write
+from models.bundle import TEXT_GRANULARITIES, Granularity, Pooling, TokenLayer, write
 from models.precision import Precision
 from training import adapters
 from training.backbone import Backbone, layer_states, masked_mean
-from training.corpora.sampling import load_pairs
+from training.corpora.sampling import stream_pairs
 from training.errors import TrainingError
 from training.evaluation.comparable import comparable
 from training.evaluation.scores import Scores
 from training.evaluation.table import as_markdown
+from training.half_weights import store_in_half
 from training.parity import parity
 from training.recipe import Recipe
 from training.run import RUN_FILE, read_run
@@ -39,8 +39,8 @@ GRAPH_NAME = "encoder.onnx"
 # Beside the graph, for what is too large to be read at every start: processes map it.
 TABLES_NAME = "encoder.tables.bin"
 _TABLE_MIN_BYTES = 16 << 20
-# Smaller tensors are not worth a Cast node each.
-_HALF_MIN_ELEMENTS = 1024
+# Texts from which one of the parity check is chosen, by its length.
+_CHOICE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,29 +127,48 @@ def parity_sample(
     run: Path, corpus: Path, languages: int = 10, total: int = 200
 ) -> dict[str, list[str]]:
     """About `total` texts of `corpus` for `parity`, in equal parts from the run's first languages,
-    of all the run's granularities, spread over length.
+    of all the run's granularities, spread over length; the same ones each time.
 
-    Raises TrainingError where the corpus has too few languages of the run.
+    Of each granularity the corpus is read until those languages have texts enough to choose from,
+    and to its end only where one of them is rare. Raises TrainingError where the corpus has too
+    few languages of the run.
     """
     recipe = Recipe.model_validate(read_run(run)["recipe"])
-    pools: dict[str, list[str]] = {}
+    share = -(-total // languages)
+    pools: dict[str, set[str]] = {language: set() for language in recipe.languages}
     for granularity in recipe.by_granularity:
-        for language, pairs in load_pairs(
-            corpus, granularity, recipe.languages, frozenset()
-        ).items():
-            pools.setdefault(language, []).extend(pair.other for pair in pairs)
+        found = _first_texts(corpus, granularity, recipe.languages, languages, share)
+        for language, texts in found.items():
+            pools[language] |= texts
     filled = [language for language in recipe.languages if pools[language]][:languages]
     if len(filled) < languages:
         raise TrainingError(
             f"the parity check needs texts in {languages} languages of the run; "
             f"{corpus} has them in {len(filled)}"
         )
-    share = -(-total // languages)
     sample = {}
     for language in filled:
-        pool = sorted(set(pools[language]), key=lambda text: (len(text), text))
+        pool = sorted(pools[language], key=lambda text: (len(text), text))
         sample[language] = [pool[i] for i in np.linspace(0, len(pool) - 1, share).astype(int)]
     return sample
+
+
+def _first_texts(
+    corpus: Path, granularity: Granularity, languages: Sequence[str], wanted: int, share: int
+) -> dict[str, set[str]]:
+    """Texts of one granularity by language, the corpus' first: `_CHOICE` times `share` of each of
+    the first `wanted` languages, or all that there are."""
+    found: dict[str, set[str]] = {language: set() for language in languages}
+    missing = set(languages[:wanted])
+    for pair in stream_pairs(corpus, granularity, frozenset(languages)):
+        texts = found[pair.language]
+        if len(texts) < _CHOICE * share:
+            texts.add(pair.other)
+        elif pair.language in missing:
+            missing.remove(pair.language)
+            if not missing:
+                break
+    return found
 
 
 def trained(recipe: Recipe, run: Path) -> Backbone:
@@ -206,57 +225,6 @@ def write_graph(
         location=TABLES_NAME,
         size_threshold=_TABLE_MIN_BYTES,
     )
-
-
-def store_in_half(model: onnx.ModelProto) -> None:
-    """Store every large float32 weight that float16 holds exactly as float16 and a Cast, in place.
-
-    The runtime folds the Cast of a weight at load; a table that is only looked up is cast behind
-    the look-up, row by row, so that it can stay as it is stored. What is computed does not change
-    by a bit.
-    """
-    graph = model.graph
-    casts = []
-    lookups = _lookups(graph)
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            half = values.astype(np.float16)
-        if values.size < _HALF_MIN_ELEMENTS or not np.array_equal(half.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
-        if name not in lookups:
-            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-        for gather in lookups.get(name, ()):
-            gather.input[0] = tensor.name
-    nodes = [*casts]
-    stored = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    for node in graph.node:
-        nodes.append(node)
-        if node.op_type == "Gather" and stored.get(node.input[0]) == TensorProto.FLOAT16:
-            found = node.output[0]
-            node.output[0] = f"{found}_float16"
-            nodes.append(helper.make_node("Cast", [node.output[0]], [found], to=TensorProto.FLOAT))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    # Types noted behind a look-up would be wrong now; the runtime infers them.
-    del graph.value_info[:]
-
-
-def _lookups(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """By the name of each weight that nothing but a Gather reads: the Gathers that read it."""
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    return {
-        name: nodes
-        for name, nodes in readers.items()
-        if all(node.op_type == "Gather" and node.input[0] == name for node in nodes)
-    }
 
 
 def _manifest(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from models.disk import sync
 
 
 def replace(target: Path, write: Callable[[Path], object]) -> None:
@@ -19,17 +20,9 @@ def replace(target: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(staged)  # a cut left it
     write(staged)
     for file in [*staged.rglob("*"), staged] if staged.is_dir() else [staged]:
-        _sync(file)
+        sync(file)
     staged.replace(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(target.parent)
 
 
 def save_array(target: Path, array: np.ndarray[Any, Any]) -> None:

@@ -12,68 +12,18 @@ from pathlib import Path
 import click
 
 from models.bundle import TEXT_GRANULARITIES, Granularity
+from training.evaluation.languages import FROM_ISO_639_3
 
 PHRASE, SENTENCE, PARAGRAPH = TEXT_GRANULARITIES
 
-# The LASER test names languages in three letters, and Mandarin, Persian, Estonian, Swahili its way.
-ISO_639_3 = {
-    "eng": "en",
-    "fra": "fr",
-    "deu": "de",
-    "spa": "es",
-    "ita": "it",
-    "por": "pt",
-    "rus": "ru",
-    "jpn": "ja",
-    "kor": "ko",
-    "cmn": "zh",
-    "ara": "ar",
-    "tur": "tr",
-    "hin": "hi",
-    "vie": "vi",
-    "tha": "th",
-    "ell": "el",
-    "pol": "pl",
-    "nld": "nl",
-    "ces": "cs",
-    "fin": "fi",
-    "hun": "hu",
-    "ind": "id",
-    "ukr": "uk",
-    "pes": "fa",
-    "heb": "he",
-    "swe": "sv",
-    "ron": "ro",
-    "bul": "bg",
-    "est": "et",
-    "swh": "sw",
-    "khm": "km",
-    "hye": "hy",
-    "kat": "ka",
-    "amh": "am",
-    "ben": "bn",
-    "tam": "ta",
-    "tel": "te",
-    "mal": "ml",
-    "mar": "mr",
-    "urd": "ur",
-    "dan": "da",
-    "cat": "ca",
-    "slk": "sk",
-    "hrv": "hr",
-    "lit": "lt",
-    "lvs": "lv",
-    "slv": "sl",
-    "srp": "sr",
-    "mkd": "mk",
-    "zsm": "ms",
-    "tgl": "tl",
-    "aze": "az",
-    "kaz": "kk",
-    "bel": "be",
-    "isl": "is",
-    "eus": "eu",
-}
+# The LASER test names languages in three letters; here those of them that go by two in other
+# corpora. The rest keep their three.
+_SHARED = (
+    "fra deu spa ita por rus jpn kor cmn ara tur hin vie tha ell pol nld ces fin hun ind ukr "
+    "pes heb swe ron bul est swh khm hye kat amh ben tam tel mal mar urd dan cat slk hrv lit "
+    "lvs slv srp mkd zsm tgl aze kaz bel isl eus"
+)
+ISO_639_3 = {"eng": "en"} | {code: FROM_ISO_639_3[code] for code in _SHARED.split()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from benchmarks.usage import Tree
 
@@ -29,26 +29,28 @@ class Process:
     """A command in a session of its own, what it prints in the file `log`."""
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        pipes: bool = False,
     ) -> None:
+        """With `pipes` its standard input and output are the caller's, not the log's."""
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self.popen = self._start(command, {**os.environ, **environment}, output)
+            self.popen = subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipes else output,
+                stderr=output,
+                start_new_session=True,
+            )
         self.tree = Tree(self.popen.pid)
-
-    def _start(
-        self, command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
-    ) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -93,19 +95,7 @@ class Worker(Process):
         environment: Mapping[str, str] | None = None,
     ) -> None:
         command = (sys.executable, "-m", module, *arguments)
-        super().__init__(name, command, environment or {}, log)
-
-    def _start(
-        self, command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
-    ) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=output,
-            start_new_session=True,
-        )
+        super().__init__(name, command, environment or {}, log, pipes=True)
 
     def ask(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Its answer to `task`; ServerFailed where it ends instead."""

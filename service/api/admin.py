@@ -68,7 +68,7 @@ OPERATIONS = (
         "operation",
         BundleServed,
         request=BundleRequest,
-        errors=(400, 401, 403, 409, 415, 422, 503),
+        errors=(400, 409, 415, 422, 503),
         scope="admin",
     ),
     Operation(
@@ -78,7 +78,6 @@ OPERATIONS = (
         "operation",
         MetricsText,
         other_answers=(("text/plain", "Prometheus' text format."),),
-        errors=(401, 403),
         scope="read",
     ),
 )

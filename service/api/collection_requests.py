@@ -26,8 +26,8 @@ from service.retrieval.work import Kind
 TAG = "collections"
 
 # What every operation on collections may answer instead, and what those with a body may besides.
-ERRORS = (401, 403, 404, 422, 429, 503, 507)
-BODY_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503, 507)
+ERRORS = (404, 422, 503, 507)
+BODY_ERRORS = (400, 404, 409, 413, 415, 422, 500, 503, 507)
 
 # Bytes of one document's metadata.
 MAX_METADATA_BYTES = 65_536

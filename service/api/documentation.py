@@ -25,10 +25,11 @@ from service.api.admission import Handler, ScopeOrOpen, admitted
 from service.api.responses import write_json
 from service.api.schemas import ErrorBody
 
-# What an operation on texts may answer instead.
-TEXT_ERRORS = (400, 401, 403, 413, 415, 422, 429, 500, 503)
+# What an operation on texts may answer instead, beside `_GUARDED`.
+TEXT_ERRORS = (400, 413, 415, 422, 500, 503)
 
-# What any operation that is not open may answer: no key, too narrow a key, a key's limit.
+# What any operation that is not open may answer: no key, too narrow a key, a limit of the key or of
+# the queue. It is added to what an operation names.
 _GUARDED = (401, 403, 429)
 
 _TITLE = "Polygrain"

@@ -26,7 +26,8 @@ from service.api.schemas import RequestModel
 from service.api.validation import translated
 from service.errors import InvalidInput, NotFound, quote
 from service.jobs import sources
-from service.jobs.kinds import Context, Draft, condition_of
+from service.jobs.context import Context, Draft
+from service.jobs.kinds.retrieve import condition_of
 from service.jobs.specs import Input, Kind, Spec
 from service.jobs.store import Job
 from service.rows import Columns

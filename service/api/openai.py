@@ -170,7 +170,7 @@ def _items(vectors: Vectors, as_base64: bool, start: int, stop: int) -> list[dic
     ]
 
 
-_ERRORS = (400, 401, 403, 404, 429, 500, 503)
+_ERRORS = (400, 404, 500, 503)
 
 OPERATIONS = (
     Operation(
@@ -183,8 +183,6 @@ OPERATIONS = (
         errors=_ERRORS,
         scope="read",
     ),
-    Operation("GET", "/v1/models", models, "OpenAI's clients", ModelList, errors=(401, 403, 503)),
-    Operation(
-        "GET", "/v1/models/{model}", model, "OpenAI's clients", Model, errors=(401, 403, 404, 503)
-    ),
+    Operation("GET", "/v1/models", models, "OpenAI's clients", ModelList, errors=(503,)),
+    Operation("GET", "/v1/models/{model}", model, "OpenAI's clients", Model, errors=(404, 503)),
 )

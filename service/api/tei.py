@@ -272,7 +272,7 @@ OPERATIONS = (
         errors=TEXT_ERRORS,
         scope="read",
     ),
-    Operation("GET", f"{PREFIX}/info", info, _TAG, TeiInfo, errors=(401, 403, 503)),
+    Operation("GET", f"{PREFIX}/info", info, _TAG, TeiInfo, errors=(503,)),
     Operation("GET", f"{PREFIX}/health", health, _TAG, Status, errors=(503,), scope="open"),
     *(
         Operation(

@@ -24,10 +24,11 @@ from service.encoding.encoder import Options, Unit
 from service.errors import InvalidInput
 from service.faiss_library import threads
 from service.jobs import store
-from service.jobs.kinds import Context, fault_of, patiently
+from service.jobs.context import Context
 from service.jobs.shards import error_line
 from service.jobs.sources import Source
 from service.jobs.specs import Spec
+from service.jobs.texts import fault_of, patiently
 from service.retrieval.values import Cancel
 from service.rows import BadRow, opened, read_rows
 

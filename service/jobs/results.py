@@ -17,11 +17,20 @@ import orjson
 from service.alignment.mining.state import whole_file
 from service.jobs.specs import Output
 from service.jobs.store import Result
+from service.rows import BadRow
 
 # Values by column, a list or an array each, of as many rows.
 Table = Mapping[str, Any]
 
 _VECTOR = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a shard came to."""
+
+    table: Table
+    bad: list[BadRow]
 
 
 def _jsonl(table: Table) -> bytes:

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 from service.errors import InferenceFailed, NotReady, PolygrainError
 from service.jobs import shards
+from service.jobs.context import Context
 from service.jobs.folder import ERRORS, Jobs
-from service.jobs.kinds import Context, Outcome, compute, shape_of
+from service.jobs.kinds import compute, shape_of
 from service.jobs.mining import Aligned, TooManyErrors, align, too_many
 from service.jobs.plan import Plan, Shard, ShardReader, make_plan
-from service.jobs.results import PIECES, assemble, described, join
+from service.jobs.results import PIECES, Outcome, assemble, described, join
 from service.jobs.specs import Kind
 from service.jobs.store import Job, Result, Stage, State
 from service.retrieval.database import storage_errors

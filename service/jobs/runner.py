@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from service.errors import StorageUnavailable
+from service.jobs.context import Context
 from service.jobs.folder import Jobs, RunnerLock
-from service.jobs.kinds import Context
 from service.jobs.run import Worker, finish_cancelled, run
 from service.jobs.store import Job, State
 

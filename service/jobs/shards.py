@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 
+from models.disk import sync
 from service.rows import BadRow
 
 OUTPUT, ERRORS, COUNTS = "output", "errors.jsonl", "counts.json"
@@ -73,12 +74,3 @@ def error_line(bad: BadRow, side: str | None = None) -> bytes:
 
 def _name(number: int) -> str:
     return f"{number:08d}"
-
-
-def sync(folder: Path) -> None:
-    """The names in a folder onto the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

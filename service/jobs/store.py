@@ -14,7 +14,7 @@ from typing import Any
 
 from service.errors import Conflict, NotFound, quote
 from service.jobs.specs import Spec
-from service.jobs.tables import migrate
+from service.jobs.tables import JOBS
 from service.retrieval.database import Database
 
 
@@ -113,7 +113,7 @@ class JobStore:
 
     def __init__(self, path: Path) -> None:
         """The store at `path`, made where there is none."""
-        self._database = Database(path, migrate)
+        self._database = Database(path, JOBS)
 
     def close(self) -> None:
         """Give the file back."""

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+from service.retrieval.migrations import Schema
 
-from service.errors import StorageUnavailable
-
-# Says in the file's header that it is ours: "PLGJ".
-APPLICATION_ID = 0x504C474A
-
-# Never changed once released; a change of the tables is one more at the end. Times are seconds
-# since 1970, UTC.
-MIGRATIONS = (
+# Times are seconds since 1970, UTC.
+_MIGRATIONS = (
     """
     CREATE TABLE jobs (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -59,41 +53,4 @@ MIGRATIONS = (
     """,
 )
 
-
-def migrate(database: sqlite3.Connection) -> None:
-    """Bring the tables up to date, each step whole or not at all.
-
-    Raises StorageUnavailable where the file is another program's or a newer Polygrain's.
-    """
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    identity = int(database.execute("PRAGMA application_id").fetchone()[0])
-    if version and identity != APPLICATION_ID:
-        raise StorageUnavailable("jobs.sqlite is not of Polygrain's jobs; move it away")
-    if version > len(MIGRATIONS):
-        raise StorageUnavailable(
-            f"the jobs are of version {version} and this Polygrain knows up to "
-            f"{len(MIGRATIONS)}; update Polygrain"
-        )
-    for number in range(version, len(MIGRATIONS)):
-        # Another worker may have been quicker: what it made is looked at inside the transaction.
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            if int(database.execute("PRAGMA user_version").fetchone()[0]) == number:
-                for statement in _statements(MIGRATIONS[number]):
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version = {number + 1}")
-                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.execute("COMMIT")
-        except BaseException:
-            database.execute("ROLLBACK")
-            raise
-
-
-def _statements(script: str) -> list[str]:
-    statements, statement = [], ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            statements.append(statement)
-            statement = ""
-    return statements
+JOBS = Schema("a record of jobs", 0x504C474A, _MIGRATIONS)  # "PLGJ"

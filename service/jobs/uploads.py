@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from models.disk import sync
 from service.errors import InvalidInput, TooLarge, quote
 from service.jobs.folder import INCOMING, Jobs
-from service.jobs.shards import sync
 from service.jobs.sources import file_folder, stored_name
 from service.jobs.store import StoredFile, new_id
 from service.retrieval.database import storage_errors

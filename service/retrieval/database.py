@@ -1,4 +1,4 @@
-"""SQLite as a collection uses it: connections for many readers and one writer, errors in words."""
+"""SQLite for collections and jobs: many readers and one writer, errors in words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import errno
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from service.errors import ClientGone, PolygrainError, StorageFull, StorageUnavailable
-from service.retrieval.schema import migrate
+from service.retrieval.migrations import Schema, migrate
 from service.retrieval.values import Cancel
 
 # How long a write waits for that of another process on the same collection.
@@ -30,15 +30,15 @@ class Database:
     A commit is on disk when it returns (write-ahead log, synchronous=FULL).
     """
 
-    def __init__(self, path: Path, migrate: Callable[[sqlite3.Connection], None] = migrate) -> None:
-        """`migrate` brings the tables up to date; by default, to those of a collection."""
+    def __init__(self, path: Path, schema: Schema) -> None:
+        """Open the file at `path`, made where it is missing, with the tables of `schema`."""
         self.path = path
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._closed = False
         self._write_lock = threading.Lock()
         with storage_errors(path):
             self._writer = _connect(path)
-            migrate(self._writer)
+            migrate(self._writer, path, schema)
 
     @contextmanager
     def reading(self, cancel: Cancel | None = None) -> Iterator[sqlite3.Connection]:

@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
+from models.disk import sync
 from service.errors import Conflict, InvalidInput, NotFound, StorageUnavailable, quote
 from service.retrieval.collection import DATABASE_NAME, Collection
 from service.retrieval.database import storage_errors
@@ -172,7 +173,7 @@ class Collections:
             if not (folder / name).exists():
                 raise _not_found(name)
             (folder / name).rename(gone)
-            _sync(folder)
+            sync(folder)
             with self._guard:
                 opened = self._opened.pop(name, None)
             if opened is not None:
@@ -221,7 +222,7 @@ class Collections:
         making.mkdir()
         try:
             Collection.create(making, settings)
-            _sync(making)
+            sync(making)
             making.rename(self._folder / name)
         except BaseException as error:
             with suppress(OSError):
@@ -229,7 +230,7 @@ class Collections:
             if isinstance(error, OSError) and (self._folder / name).exists():
                 return False
             raise
-        _sync(self._folder)
+        sync(self._folder)
         return True
 
     def _open(self, name: str, folder: Path) -> Collection:
@@ -266,12 +267,3 @@ def _number(file: Path) -> int:
         return file.stat().st_ino
     except OSError:
         return 0
-
-
-def _sync(folder: Path) -> None:
-    """The names in a folder onto the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

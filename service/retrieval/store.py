@@ -17,6 +17,7 @@ import numpy as np
 from service.retrieval.database import Database
 from service.retrieval.filters import EVERYTHING, Condition
 from service.retrieval.index import IndexWish
+from service.retrieval.schema import COLLECTION
 from service.retrieval.values import (
     Cancel,
     CollectionSettings,
@@ -52,7 +53,7 @@ class Store:
     @classmethod
     def create(cls, path: Path, settings: CollectionSettings) -> None:
         """Write an empty store to a new file."""
-        database = Database(path)
+        database = Database(path, COLLECTION)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             with database.writing() as connection:
@@ -66,7 +67,7 @@ class Store:
     @classmethod
     def open(cls, path: Path) -> Store:
         """The store in a file; StorageUnavailable where it is no such thing."""
-        return cls(Database(path))
+        return cls(Database(path, COLLECTION))
 
     @property
     def settings(self) -> CollectionSettings:

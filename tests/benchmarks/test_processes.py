@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,12 @@ from benchmarks.serve.processes import (
     free_port,
 )
 from benchmarks.usage import Tree
-from tests.benchmarks.fake_server import PATIENCE_S, FakeServer
+from tests.benchmarks.fake_server import FakeServer
+from tests.waiting import wait_until
 
 
 def _python(tmp_path: Path, program: str) -> Process:
     return Process("program", (sys.executable, "-c", program), {}, tmp_path / "log")
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 def _lines(process: Process) -> list[str]:
@@ -51,14 +44,14 @@ exec(burn)
 time.sleep(60)
 """
     with _python(tmp_path, program) as process:
-        _wait_until(lambda: len(_lines(process)) == 3)
+        wait_until(lambda: len(_lines(process)) == 3)
         counted = process.tree.cpu_s()
         own = sum(map(float, _lines(process)))
         # Whole ticks of three processes on our side; interpreters that end and print on theirs.
         assert counted == pytest.approx(own, abs=0.15)
         assert len(process.tree.pids()) == 2
     # The system takes an orphan away in its own time.
-    _wait_until(lambda: process.tree.pids() == [])
+    wait_until(lambda: process.tree.pids() == [])
 
 
 def test_this_process_finds_its_own_cpu_seconds() -> None:
@@ -79,7 +72,7 @@ print(status("VmHWM:"), status("VmRSS:"), flush=True)
 time.sleep(60)
 """
     with _python(tmp_path, program) as process:
-        _wait_until(lambda: len(_lines(process)) == 1)
+        wait_until(lambda: len(_lines(process)) == 1)
         memory = process.tree.memory()
         peak, resident = (int(value) * 1024 for value in _lines(process)[0].split())
     assert memory.peak_resident == peak > 60_000_000
@@ -95,21 +88,21 @@ if os.fork() == 0:
 time.sleep(60)
 """
     with _python(tmp_path, program) as process:
-        _wait_until(lambda: len(_lines(process)) == 1)
+        wait_until(lambda: len(_lines(process)) == 1)
         memory = process.tree.memory()
     assert memory.peak_resident > 120_000_000 > memory.proportional > 60_000_000
 
 
 def test_a_paused_process_uses_nothing_until_it_is_resumed(tmp_path: Path) -> None:
     with _python(tmp_path, "print('up', flush=True)\nwhile True: pass") as process:
-        _wait_until(lambda: len(_lines(process)) == 1)
+        wait_until(lambda: len(_lines(process)) == 1)
         process.pause()
-        _wait_until(lambda: _state(process) == "T")
+        wait_until(lambda: _state(process) == "T")
         before = process.tree.cpu_s()
         time.sleep(0.2)
         assert process.tree.cpu_s() == before
         process.resume()
-        _wait_until(lambda: process.tree.cpu_s() > before)
+        wait_until(lambda: process.tree.cpu_s() > before)
 
 
 def _state(process: Process) -> str:
@@ -129,11 +122,11 @@ print("deaf", flush=True)
 time.sleep(60)
 """
     process = _python(tmp_path, program)
-    _wait_until(lambda: len(_lines(process)) == 2)
+    wait_until(lambda: len(_lines(process)) == 2)
     assert len(process.tree.pids()) == 2
     process.stop()
     assert process.popen.returncode == -signal.SIGKILL
-    _wait_until(lambda: process.tree.pids() == [])
+    wait_until(lambda: process.tree.pids() == [])
 
 
 def test_a_server_that_ends_at_once_is_told_with_its_log(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.encoding.encoder import Encoder
 from service.metrics import Metrics
+from service.processes.siblings import among, merged
 from service.settings import Settings
-from service.siblings import among, merged
 from service.telemetry import Work
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -26,19 +19,12 @@ from service.encoding.tokenizer import Row, Tokenizer
 from service.settings import Settings
 from tests.fakes import PATIENCE_S, FailingSession, gated_encoder
 from tests.service.live import serving
+from tests.service.serving_process import ServingProcess
 from tests.tiny_bundle import VOCABULARY
-
-ROOT = Path(__file__).parents[2]
+from tests.waiting import wait_until
 
 # A model behind a gate would hold the event loop, too.
 QUEUED = Settings(lone_tokens=0)
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 def _send(address: str, texts: list[str]) -> socket.socket:
@@ -82,11 +68,11 @@ def test_work_of_a_client_that_leaves_never_reaches_the_model(
             first = threads.submit(httpx2.post, url, json={"inputs": "cat"}, timeout=PATIENCE_S)
             assert session.entered.wait(PATIENCE_S)
             leaver = _send(address, ["hund", "hund le"])
-            _wait_until(lambda: submitted == [1, 2])
+            wait_until(lambda: submitted == [1, 2])
             stayer = threads.submit(httpx2.post, url, json={"inputs": "dog"}, timeout=PATIENCE_S)
-            _wait_until(lambda: submitted == [1, 2, 1])
+            wait_until(lambda: submitted == [1, 2, 1])
             leaver.close()
-            _wait_until(lambda: "status=499" in caplog.text)
+            wait_until(lambda: "status=499" in caplog.text)
         finally:
             session.gate.set()
         assert first.result().status_code == 200
@@ -108,7 +94,7 @@ def test_a_client_that_leaves_while_it_sends_disturbs_nobody(
             b'Content-Length: 1000\r\n\r\n{"inputs": "'
         )
         connection.close()
-        _wait_until(lambda: "status=499" in caplog.text)
+        wait_until(lambda: "status=499" in caplog.text)
         answer = httpx2.post(f"http://{address}/embed", json={"inputs": "cat"}, timeout=PATIENCE_S)
         assert answer.status_code == 200
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
@@ -210,63 +196,25 @@ def test_a_large_body_has_no_limit_of_headers(encoder: Encoder) -> None:
         assert response.status_code == 200
 
 
-class _Process:
+class _Process(ServingProcess):
     """A `polygrain serve` of its own, that infers when told."""
 
-    def __init__(self, bundle: Bundle, *arguments: str) -> None:
-        self.lines: list[str] = []
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("POLYGRAIN_")}
-        environment["POLYGRAIN_LONE_TOKENS"] = "0"
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.service.stoppable_server", "serve"),
-                *("--port", "0", "--threads", "1", "--bundle", str(bundle.path)),
-                *arguments,
-            ],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        self.lines.extend(self.process.stderr)
-
-    def saw(self, text: str) -> bool:
-        return self.count(text) > 0
-
-    def count(self, text: str) -> int:
-        return sum(text in line for line in list(self.lines))
-
-    @property
-    def address(self) -> str:
-        _wait_until(lambda: self.saw("listening") or self.process.poll() is not None)
-        found = re.search(r"host=(\S+) port=(\d+)", "".join(self.lines))
-        assert found, self.lines
-        return f"{found[1]}:{found[2]}"
+    def __init__(self, bundle: Bundle, *options: str) -> None:
+        program = ("-m", "tests.service.stoppable_server")
+        # Waiting to be told, the model would hold the event loop, too.
+        queued = {"POLYGRAIN_LONE_TOKENS": "0"}
+        super().__init__(bundle.path, *options, program=program, told=True, **queued)
 
     def infer_from_now_on(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()  # every read of a closed pipe returns at once
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._reader.join()
-        for pipe in (self.process.stdin, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
 
 
 @pytest.fixture
 def process(tiny_bundle: Bundle) -> Iterator[_Process]:
     process = _Process(tiny_bundle)
     yield process
-    process.end()
+    process.close()
 
 
 def _accepts(address: str) -> bool:
@@ -290,16 +238,16 @@ def test_a_signal_answers_what_was_accepted_and_exits_0(
             for text in ("cat", "The dog sat.", "le chat. The dog sat.")
         ]
         try:
-            _wait_until(lambda: process.count("accepted") == 3 and process.saw("inference"))
+            wait_until(lambda: process.count("accepted") == 3 and process.said("inference"))
             process.process.send_signal(number)
-            _wait_until(lambda: not _accepts(address))
+            wait_until(lambda: not _accepts(address))
             assert not any(answer.done() for answer in answers)
         finally:
             process.infer_from_now_on()
         assert [answer.result().status_code for answer in answers] == [200] * 3
     assert process.process.wait(PATIENCE_S) == 0
-    _wait_until(lambda: process.saw("stopped"))
-    assert not process.saw("Traceback")
+    wait_until(lambda: process.said("stopped"))
+    assert not process.said("Traceback")
 
 
 def test_a_port_in_use_is_one_line(tiny_bundle: Bundle) -> None:
@@ -309,7 +257,7 @@ def test_a_port_in_use_is_one_line(tiny_bundle: Bundle) -> None:
         try:
             assert process.process.wait(PATIENCE_S) == 1
         finally:
-            process.end()
+            process.close()
     assert process.lines == [
         f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; "
         "choose another with --host and --port\n"

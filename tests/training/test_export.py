@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from models.bundle import Bundle, Granularity, TokenLayer
 from training import adapters, export
+from training.corpora.sampling import stream_pairs
+from training.corpora.tsv import PAIRS_COLUMNS, Pair
 from training.errors import TrainingError
 from training.evaluation.embedder import Embedder
-from training.export import Identity, parity_sample, store_in_half
+from training.export import Identity, parity_sample
 from training.parity import encode_alone
 from training.recipe import Recipe
 from training.token_layer import LayerWish
@@ -343,33 +347,39 @@ def test_the_parity_sample_needs_enough_languages(run: Path, corpus_folder: Path
         parity_sample(run, corpus_folder, languages=11)
 
 
-def test_only_lossless_weights_are_halved_and_the_result_is_the_same() -> None:
-    rng = np.random.default_rng(0)
-    exact = rng.normal(size=(64, 64)).astype(np.float16).astype(np.float32)
-    inexact = rng.normal(size=(64, 64)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["x", "exact"], ["h"]),
-            helper.make_node("MatMul", ["h", "inexact"], ["y"]),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])],
-        [numpy_helper.from_array(exact, "exact"), numpy_helper.from_array(inexact, "inexact")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    x = {"x": rng.normal(size=(1, 64)).astype(np.float32)}
+def test_the_parity_sample_reads_no_more_than_it_needs(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    languages = ["de", "fr", "ja", "th", "ru", "ar", "hi", "ko", "zh", "tr"]
+    granularities = ["phrase", "sentence", "paragraph"]
+    rows = ["\t".join(PAIRS_COLUMNS)]
+    for number in range(100):
+        for language in languages if number < 1 else languages[:-1]:
+            rows += [
+                f"s\t{each}\t{each}-{number}\ten\t{language}\tone\t{each} {language} {'x' * number}"
+                for each in granularities
+            ]
+    (tmp_path / "s.pairs.tsv").write_text("\n".join(rows) + "\n")
+    read: list[Pair] = []
 
-    def run(model: onnx.ModelProto) -> np.ndarray:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-        result: np.ndarray = session.run(None, x)[0]
-        return result
+    def counted(*arguments: Any) -> Iterator[Pair]:  # noqa: ANN401
+        for pair in stream_pairs(*arguments):
+            read.append(pair)
+            yield pair
 
-    before, size = run(model), model.ByteSize()
-    store_in_half(model)
-    np.testing.assert_array_equal(run(model), before)
-    kinds = sorted(tensor.data_type for tensor in model.graph.initializer)
-    assert kinds == [TensorProto.FLOAT, TensorProto.FLOAT16]
-    assert model.ByteSize() < size - 8000
+    monkeypatch.setattr(export, "stream_pairs", counted)
+    monkeypatch.setattr(export, "_CHOICE", 2)
+    sample = parity_sample(run, tmp_path, languages=9, total=54)
+    # Of each granularity and language twice the six that are chosen, and one more to know it.
+    assert len(read) <= 3 * (13 * 9 + 1)
+    assert list(sample) == languages[:9]
+    texts = sample["th"]
+    assert (texts[0], texts[-1]) == ("phrase th ", "paragraph th " + "x" * 11)
+    assert {text.split()[0] for text in texts} == set(granularities)
+    assert parity_sample(run, tmp_path, languages=9, total=54) == sample
+    # Where one of the languages is rare, all that it has is looked for.
+    read.clear()
+    assert set(parity_sample(run, tmp_path, languages=10, total=60)["tr"]) == {
+        f"{each} tr " for each in granularities
+    }
+    assert len(read) == 3 * (100 * 9 + 1)

@@ -24,7 +24,7 @@ from tests.training.trimming.tokenizers_by_kind import byte_level_bpe, unigram, 
 from training import cli as program
 from training.corpora.table import FORMAT_VERSION, REPORT_KEY, SCHEMA
 from training.errors import TrainingError
-from training.export import store_in_half
+from training.half_weights import store_in_half
 from training.trim import TrimOptions, trim
 from training.trimming.tokenizer import Characters
 

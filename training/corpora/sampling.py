@@ -114,14 +114,28 @@ def load_pairs(
 ) -> dict[str, list[Pair]]:
     """All pairs of `granularity` in `corpus` without evaluation text, by language.
 
-    `corpus` is a folder of TSV files, or the Parquet table of `polygrain-train corpus build`.
-    `banned` holds the fingerprints of evaluation texts (`overlap.fingerprints`).
+    `corpus` and `banned` are as `stream_pairs` takes them.
     """
     wanted = frozenset(languages)
     by_language: dict[str, list[Pair]] = {language: [] for language in sorted(wanted)}
-    for pair in without_overlap(_all_pairs(corpus, granularity, wanted, excluded_sources), banned):
+    for pair in stream_pairs(corpus, granularity, wanted, banned, excluded_sources):
         by_language[pair.language].append(pair)
     return by_language
+
+
+def stream_pairs(
+    corpus: Path,
+    granularity: Granularity,
+    languages: frozenset[str],
+    banned: frozenset[bytes] = frozenset(),
+    excluded_sources: frozenset[str] = frozenset(),
+) -> Iterator[Pair]:
+    """The same, one by one in the corpus' own order; who stops early has not read the rest.
+
+    `corpus` is a folder of TSV files, or the Parquet table of `polygrain-train corpus build`.
+    `banned` holds the fingerprints of evaluation texts (`overlap.fingerprints`).
+    """
+    return without_overlap(_all_pairs(corpus, granularity, languages, excluded_sources), banned)
 
 
 def _all_pairs(

@@ -15,6 +15,7 @@ from onnx import TensorProto, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from training.errors import TrainingError
+from training.half_weights import store_in_single
 
 Feed = Mapping[str, np.ndarray[Any, np.dtype[np.int64]]]
 
@@ -75,34 +76,6 @@ def write_float16(graph: Path, target: Path) -> None:
                 raise TrainingError(f"{graph}: {tensor.name} holds {largest:.3g}, beyond float16")
     half = convert_float_to_float16(model, keep_io_types=True, op_block_list=list(_KEPT_IN_FLOAT32))
     onnx.save(half, str(target))
-
-
-def store_in_single(model: onnx.ModelProto) -> None:
-    """Undo `export.store_in_half` in place: weights as float32 again, their Casts gone."""
-    graph = model.graph
-    halves = {
-        each.name: each for each in graph.initializer if each.data_type == TensorProto.FLOAT16
-    }
-    # What a float16 weight, or what was looked up in one, is called as float32.
-    single: dict[str, str] = {}
-    kept = []
-    looked_up: set[str] = set()
-    for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] in (*halves, *looked_up):
-            single[node.input[0]] = node.output[0]
-            continue
-        if node.op_type == "Gather" and node.input[0] in halves:
-            looked_up.add(node.output[0])
-            single[node.input[0]] = node.input[0].removesuffix("_float16")
-        kept.append(node)
-    for node in kept:
-        for names in (node.input, node.output):
-            names[:] = [single.get(name, name) for name in names]
-    for name, tensor in halves.items():
-        values = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(values, single.get(name, name)))
-    del graph.node[:]
-    graph.node.extend(kept)
 
 
 def _reads_ids(node: Any) -> bool:  # noqa: ANN401

@@ -20,7 +20,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from service.alignment.mining.state import sha256_of, whole_file, write_json
+from models.bundle import sha256_of
+from service.alignment.mining.state import whole_file, write_json
 from service.errors import InvalidInput
 from service.rows import opened, raw_lines
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
+from models.bundle import sha256_of
+from models.disk import sync
 from service.errors import InvalidInput
 
 FORMAT_VERSION = 1
@@ -121,12 +122,6 @@ def side_folder(folder: Path, place: int) -> Path:
     return folder / ("source", "target")[place]
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when the block ends, on disk, and else not at all.
@@ -139,11 +134,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

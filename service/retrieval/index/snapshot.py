@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.disk import sync
 from service.errors import IndexDamaged
 
 _MAGIC = b"PGINDEX\x01"
@@ -85,7 +86,7 @@ def write(path: Path, snapshot: Snapshot) -> None:
         with suppress(OSError):
             os.unlink(name)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def read(path: Path) -> Snapshot:
@@ -163,12 +164,3 @@ def _parse(view: memoryview, header_length: int) -> Snapshot:
 
 def _aligned(place: int) -> int:
     return -(-place // _ALIGNMENT) * _ALIGNMENT
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename itself onto the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -29,6 +29,7 @@ from service.retrieval.database import Database
 from service.retrieval.filters import parse_filter
 from service.retrieval.folder import Collections
 from service.retrieval.index import Index, IndexWish
+from service.retrieval.schema import COLLECTION
 from service.retrieval.searching import Query
 from service.retrieval.values import Cancel, CollectionSettings, Floats
 from tests.service.retrieval.made import DIMENSIONS, OTHER, SPACE, entry, unit
@@ -410,7 +411,7 @@ def test_what_is_no_collection_is_said(
 
 def test_a_commit_is_synced(tmp_path: Path) -> None:
     Collection.create(tmp_path, SETTINGS)
-    database = Database(tmp_path / DATABASE_NAME)
+    database = Database(tmp_path / DATABASE_NAME, COLLECTION)
     with database.writing() as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)

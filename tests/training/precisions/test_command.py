@@ -18,9 +18,8 @@ from tests.tiny_training import write_table
 from training.cli import cli
 from training.corpora.rows import Row
 from training.errors import TrainingError
-from training.export import store_in_half
 from training.precisions.command import Options, add_precisions
-from training.precisions.graphs import store_in_single, write_float16
+from training.precisions.graphs import write_float16
 from training.precisions.texts import draw
 
 BATCH = Batch(
@@ -103,19 +102,6 @@ def test_calibrated_and_measured_texts_share_no_entity(tiny_bundle: Bundle, tabl
 def test_the_draw_is_the_same_again(tiny_bundle: Bundle, table: Path) -> None:
     assert draw(table, tiny_bundle, 10, 20) == draw(table, tiny_bundle, 10, 20)
     assert draw(table, tiny_bundle, 10, 20) != draw(table, tiny_bundle, 10, 20, seed=1)
-
-
-def test_float16_weights_and_their_casts_are_undone(tiny_bundle: Bundle) -> None:
-    model = onnx.load(str(tiny_bundle.graph()))
-    for tensor in model.graph.initializer:
-        if tensor.name == "table":
-            values = onnx.numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, "table"))
-    before = model.SerializeToString()
-    store_in_half(model)
-    assert model.SerializeToString() != before
-    store_in_single(model)
-    assert model.SerializeToString() == before
 
 
 def test_a_weight_beyond_float16_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:

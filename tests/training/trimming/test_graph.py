@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from training.errors import TrainingError
-from training.export import store_in_half
+from training.half_weights import store_in_half
 from training.trimming.graph import cut_tables, find_tables
 
 VOCABULARY, WIDTH, PADDING = 300, 8, 1
