@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import hnswlib
 import numpy as np
 from usearch.index import Index as UsearchIndex
 
 from service.faiss_library import SHIPPED_THRESHOLD, faiss
+from service.retrieval.collection import Collection
 from service.retrieval.index import Floats, Index, IndexWish, Keys
 from service.retrieval.index.design import Effort, lists_for
+from service.retrieval.searching import Query
+from service.retrieval.values import OWN, CollectionSettings, Entry, Named
 
 M = 16
 EF_CONSTRUCTION = 100
-_GRAPH = [Effort(round(10 * 2 ** (step / 2))) for step in range(16)]
-_LISTS = [Effort(round(2 ** (step / 2)), 8) for step in range(2, 20)]
+_BATCH = 10_000  # documents of a write
+# Of each side the least effort is sought: steps of a fifth, so that no side has much too much.
+_GRAPH = [Effort(round(10 * 2 ** (step / 4))) for step in range(32)]
+_REACHES = sorted({round(2 ** (step / 4)) for step in range(40)})
+_LISTS = [Effort(reach, width) for width in (2, 4, 8, 16) for reach in _REACHES]
 _ONE = [Effort(1)]
 
 
-# (queries, k, effort) -> the keys of the k nearest of each query, (queries, k)
-Search = Callable[[Floats, int, Effort], Keys]
+# (queries, k, effort) -> what a caller gets for the k nearest of each query
+Search = Callable[[Floats, int, Effort], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
-    """A built index, the efforts that it may be searched with, rising, and what it holds."""
+    """A built index, the efforts that it may be searched with, rising for each width, and what it
+    holds."""
 
     search: Search
     efforts: Sequence[Effort]
     what: str
+    # Outside of what is timed: the keys (queries, k) in what `search` gave.
+    keys: Callable[[Any], Keys] = np.asarray
 
 
 # vectors -> what is searched; under more than one name where the same index is searched in ways
@@ -47,10 +60,52 @@ def _ours(wish: IndexWish) -> Build:
         chosen = index.effort
         if chosen is None:
             only = Searcher(lambda queries, k, _: index.search(queries, k).keys, _ONE, what)
-            return {"ours, auto": only}
+            return {"ours, index alone": only}
         views = {effort: index.tried(effort) for effort in _around(chosen)}
         search: Search = lambda queries, k, effort: views[effort].search(queries, k).keys  # noqa: E731
-        return {"ours, auto": Searcher(search, list(views), what)}
+        return {"ours, index alone": Searcher(search, list(views), what)}
+
+    return build
+
+
+def _collection(wish: IndexWish) -> Build:
+    """A collection on the disk, searched as a request is: what comes are ids and scores."""
+
+    def build(vectors: Floats) -> Mapping[str, Searcher]:
+        folder = TemporaryDirectory(prefix="polygrain-benchmark-")
+        atexit.register(folder.cleanup)
+        Collection.create(Path(folder.name), CollectionSettings(vectors.shape[1], index=wish))
+        collection = Collection.open("benchmark", Path(folder.name), lambda _: None)
+        for start in range(0, len(vectors), _BATCH):
+            some = vectors[start : start + _BATCH]
+            entries = [
+                Entry(f"{start + place}", f"text {start + place}", "en", None, b"{}", OWN)
+                for place in range(len(some))
+            ]
+            collection.upsert(entries, some)
+        collection.rebuild()
+        (space,) = collection.spaces()
+        indexes = collection._indexes
+        index = indexes.of(space)
+        chosen = index.effort
+        efforts = _ONE if chosen is None else _around(chosen)
+        # Nobody but a benchmark tries another effort.
+        kept = {
+            effort: replace(indexes._kept[space], index=index.tried(effort) if chosen else index)
+            for effort in efforts
+        }
+
+        def search(queries: Floats, k: int, effort: Effort) -> list[Named]:
+            indexes._kept[space] = kept[effort]
+            return collection.search_ids(Query(len(queries), k), {space: queries})
+
+        def keys(found: list[Named]) -> Keys:
+            return np.array([each.ids for each in found]).astype(np.int64)
+
+        what = (
+            f"a collection of documents with an index as before; audited {index.report.recall:.3f}"
+        )
+        return {"ours, collection": Searcher(search, efforts, what, keys)}
 
     return build
 
@@ -92,7 +147,7 @@ def _parameters(spec: str, effort: Effort) -> object:
     if spec == "Flat":
         return None
     base = faiss.SearchParametersIVF(nprobe=effort.reach)
-    if "Refine" not in spec:
+    if "Refine" not in spec and "RFlat" not in spec:
         return base
     return faiss.IndexRefineSearchParameters(k_factor=float(effort.width), base_index_params=base)
 
@@ -134,14 +189,17 @@ def _usearch(vectors: Floats) -> Mapping[str, Searcher]:
 
 def _around(effort: Effort) -> list[Effort]:
     """Efforts around what our index chose for itself."""
-    factors = [2 ** (step / 2) for step in range(-6, 9)]
+    factors = [2 ** (step / 4) for step in range(-12, 17)]
     reaches = sorted({max(1, math.ceil(effort.reach * factor)) for factor in factors})
     return [replace(effort, reach=reach) for reach in reaches]
 
 
 SIDES: Mapping[str, Build] = {
-    "ours": _ours(IndexWish()),
+    "ours": _collection(IndexWish()),
+    "index": _ours(IndexWish()),
+    # As ours is made, by codes or by the vectors themselves at the end.
     "ivf": _bare("FAISS IVF-PQ refined", "IVF{lists},PQ{codes}x4fs,Refine(SQ8)", _LISTS),
+    "ivf-flat": _bare("FAISS IVF-PQ, vectors", "IVF{lists},PQ{codes}x4fs,RFlat", _LISTS),
     "hnsw": _bare("FAISS HNSW SQ8", "HNSW32_SQ8", _GRAPH),
     "flat": _bare("FAISS flat", "Flat", _ONE),
     "hnswlib": _hnswlib,

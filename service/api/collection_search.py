@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Collection as Collected
 from typing import Any
 
 from starlette.requests import Request
@@ -16,7 +18,7 @@ from service.api.collection_requests import (
     on_collection,
     vector_rows,
 )
-from service.api.collection_schemas import SearchRequest, SearchResponse
+from service.api.collection_schemas import FieldName, SearchRequest, SearchResponse
 from service.api.documentation import Operation
 from service.api.requests import Service, check_sizes, read, service_of, unless_gone
 from service.api.responses import Long, json_response
@@ -29,6 +31,8 @@ from service.telemetry import count
 
 # Decimals of scores in an answer: float32 holds no more.
 _DECIMALS = 6
+
+_Piece = Callable[[int, int], list[list[dict[str, Any]]]]
 
 # A search whose collection gains another kind of vector meanwhile reads its queries again.
 _ATTEMPTS = 3
@@ -58,16 +62,17 @@ async def _answer(
 ) -> Response:
     spaces, vectors, tokens = await _vectors(request, service, body, texts)
     try:
-        found, names = await on_collection(
-            request, lambda collection, cancel: _search(collection, query, vectors, cancel)
+        piece = await on_collection(
+            request,
+            lambda collection, cancel: _search(collection, query, vectors, body.include, cancel),
         )
     except NotComparable as error:
         if await on_collection(request, lambda collection, _: collection.spaces()) == spaces:
             raise
         raise _SpacesChanged(error.message, error.param) from None
-    return await json_response(
-        {"results": _results(found, body, names), "usage": {"tokens": tokens}}
-    )
+    width = 400 if "vector" in body.include else 8
+    results = Long(query.queries, body.top_k * width, piece)
+    return await json_response({"results": results, "usage": {"tokens": tokens}})
 
 
 def _texts(body: SearchRequest, service: Service) -> list[str] | None:
@@ -148,21 +153,29 @@ def _given_vectors(
 
 
 def _search(
-    collection: Collection, query: Query, vectors: dict[int, Floats], cancel: Cancel
-) -> tuple[list[list[Found]], dict[int, Space]]:
-    return collection.search(query, vectors, cancel), collection.spaces(gone=True)
+    collection: Collection,
+    query: Query,
+    vectors: dict[int, Floats],
+    include: Collected[FieldName],
+    cancel: Cancel,
+) -> _Piece:
+    """The results of the queries from one place to another, as the answer tells them."""
+    if not include:
+        named = collection.search_ids(query, vectors, cancel)
+        return lambda start, stop: [
+            [
+                {"id": id_, "score": round(score, _DECIMALS)}
+                for id_, score in zip(each.ids, each.scores, strict=True)
+            ]
+            for each in named[start:stop]
+        ]
+    found, names = collection.search(query, vectors, cancel), collection.spaces(gone=True)
 
-
-def _results(found: list[list[Found]], body: SearchRequest, names: dict[int, Space]) -> Long:
     def hit(each: Found) -> dict[str, Any]:
-        told = document_json(each.document, body.include, names, each.vector)
+        told = document_json(each.document, include, names, each.vector)
         return {"id": told.pop("id"), "score": round(each.score, _DECIMALS), **told}
 
-    def piece(start: int, stop: int) -> list[list[dict[str, Any]]]:
-        return [[hit(each) for each in hits] for hits in found[start:stop]]
-
-    width = 400 if "vector" in body.include else 8
-    return Long(len(found), body.top_k * width, piece)
+    return lambda start, stop: [[hit(each) for each in hits] for hits in found[start:stop]]
 
 
 OPERATIONS = (

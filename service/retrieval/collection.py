@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,9 +24,12 @@ from service.retrieval.values import (
     Entry,
     Floats,
     Found,
+    Named,
     Space,
     Written,
 )
+
+_Results = TypeVar("_Results")
 
 DATABASE_NAME = "documents.sqlite"
 
@@ -195,7 +198,16 @@ class Collection:
         `vectors` (queries, dimensions) are those of the queries for each space. Raises
         NotComparable where documents that may be found are in another space.
         """
-        cancel = cancel or Cancel()
+        return self._searched(lambda search: search.run(query, vectors), cancel or Cancel())
+
+    def search_ids(
+        self, query: Query, vectors: Mapping[int, Floats], cancel: Cancel | None = None
+    ) -> list[Named]:
+        """The same, but only the ids and scores: several times faster, as no document is read."""
+        return self._searched(lambda search: search.named(query, vectors), cancel or Cancel())
+
+    def _searched(self, run: Callable[[Search], _Results | None], cancel: Cancel) -> _Results:
+        """What `run` finds while nothing is written; None is nothing, and tried again."""
         for attempt in range(_ATTEMPTS):
             hold = attempt >= _FREE_ATTEMPTS
             with self._store.holding() if hold else self._store.reading(cancel) as view:
@@ -203,8 +215,7 @@ class Collection:
                 sequence = view.sequence
                 if self._indexes.applied != sequence:
                     continue
-                search = Search(view, self._indexes, cancel)
-                found = search.run(query, vectors)
+                found = run(Search(view, self._indexes, cancel))
                 if found is not None and self._indexes.applied == sequence:
                     return found
         raise Overloaded("the collection is being rebuilt; try again", retry_after_s=1)

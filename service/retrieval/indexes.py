@@ -104,7 +104,7 @@ class Indexes:
                 with self._store.reading() as view:
                     sequence = view.sequence
                     keys, vectors = view.added(number, 0)
-                index = Index.build(keys, vectors, wish, self._store.fetch)
+                index = Index.build(keys, vectors, wish, self._store.fetch, folder=self._folder)
                 built[number] = _Kept(index, sequence)
             with self._changing:
                 self._kept.update(built)
@@ -193,7 +193,7 @@ class Indexes:
             index = Index.build(keys, vectors, flat, self._store.fetch)
             return _Kept(index, sequence, provisional=True)
         try:
-            index = Index.build(keys, vectors, wish, self._store.fetch)
+            index = Index.build(keys, vectors, wish, self._store.fetch, folder=self._folder)
         except RecallTooLow as error:
             logger.warning("index_flat space=%d reason=%r", number, error.message)
             index = Index.build(keys, vectors, flat, self._store.fetch)

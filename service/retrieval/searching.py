@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.errors import InvalidInput, NotComparable
 from service.retrieval.filters import EVERYTHING, Condition
 from service.retrieval.index import Hits, Index
 from service.retrieval.indexes import Indexes
 from service.retrieval.store import View
-from service.retrieval.values import Cancel, Floats, Found, Keys, Score, Space
+from service.retrieval.values import Cancel, Floats, Found, Keys, Named, Score, Space
 
 # Neighbours that the density around a text is the mean of: the 10 of Conneau et al. (2018).
 NEIGHBOURS = 10
@@ -30,7 +32,7 @@ MAX_RESULTS = 100_000
 MAX_BALANCED = 64
 
 # Queries between two looks at whether the search is still wanted.
-_BLOCK_QUERIES = 32
+_BLOCK_QUERIES = 64
 
 # Documents whose densities are measured at a time.
 _BLOCK_DOCUMENTS = 4_096
@@ -56,14 +58,6 @@ class Query:
         return max(self.top_k, _LEAST_CANDIDATES, min(_CANDIDATES * self.top_k, 1_000))
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """Scores (n,), best first, with the keys of the documents."""
-
-    scores: Floats
-    keys: Keys
-
-
 # Spaces by number, each with the keys that may be found in it; None for all of them.
 _Group = dict[int, Keys | None]
 
@@ -82,16 +76,29 @@ class Search:
         `vectors` (queries, dimensions) are those of the queries for each space. Raises
         NotComparable where documents that may be found are in another space.
         """
+        return self._found(query, self._ranked(query, vectors))
+
+    def named(self, query: Query, vectors: Mapping[int, Floats]) -> list[Named] | None:
+        """The same, of which only the ids are told."""
+        ranked = self._ranked(query, vectors)
+        there = ranked.keys >= 0
+        ids = self.view.ids(ranked.keys[there].tolist())
+        if ids is None:
+            return None
+        stops = np.cumsum(there.sum(axis=1)).tolist()
+        return [
+            Named(ids[start:stop], scores[: stop - start])
+            for start, stop, scores in zip([0, *stops], stops, ranked.scores.tolist(), strict=False)
+        ]
+
+    def _ranked(self, query: Query, vectors: Mapping[int, Floats]) -> Hits:
+        """The best for each query, best first; of equals, what was written first."""
         groups = self._groups(query)
         for group in groups:
             _check_comparable(group, vectors, self.indexes.spaces)
         _check_cost(query, query.queries * max(1, len(groups)))
         by_group = [self._rank(query, vectors, group) for group in groups]
-        ranked = [
-            _balanced(each, query.top_k) if query.balance else each[0]
-            for each in zip(*by_group, strict=True)
-        ]
-        return self._found(query, ranked)
+        return _balanced(by_group, query.top_k) if query.balance else by_group[0]
 
     def _groups(self, query: Query) -> list[_Group]:
         """What may be found: in one group, or in one for each language."""
@@ -116,24 +123,21 @@ class Search:
             for language in languages
         ]
 
-    def _rank(self, query: Query, vectors: Mapping[int, Floats], group: _Group) -> list[Ranked]:
+    def _rank(self, query: Query, vectors: Mapping[int, Floats], group: _Group) -> Hits:
         """The best of a group for each query, whatever space they are in."""
-        scores, keys = [], []
+        none = (query.queries, 0)
+        scores, keys = [np.empty(none, np.float32)], [np.empty(none, np.int64)]
         for space, allowed in group.items():
             hits = self._nearest(query, self.indexes.of(space), vectors[space], allowed)
             scores.append(
                 self._csls(hits, vectors[space]) if query.score == "csls" else hits.scores
             )
             keys.append(hits.keys)
-        if not scores:
-            none = Ranked(np.empty(0, np.float32), np.empty(0, np.int64))
-            return [none] * query.queries
-        return [
-            _best(row, found, query)
-            for row, found in zip(
-                np.concatenate(scores, axis=1), np.concatenate(keys, axis=1), strict=True
-            )
-        ]
+        hits = Hits(np.concatenate(scores, axis=1), np.concatenate(keys, axis=1))
+        if query.min_score is not None:
+            low = hits.scores < query.min_score
+            hits = Hits(np.where(low, -np.inf, hits.scores), np.where(low, -1, hits.keys))
+        return _sorted(hits, query.top_k)
 
     def _nearest(self, query: Query, index: Index, vectors: Floats, allowed: Keys | None) -> Hits:
         """What an index finds for all queries, looking up in between whether it is still wanted."""
@@ -180,10 +184,8 @@ class Search:
         density: Floats = np.partition(cosines, first, axis=1)[:, first:].mean(axis=1)
         return density
 
-    def _found(self, query: Query, ranked: Sequence[Ranked]) -> list[list[Found]] | None:
-        distinct = np.unique(np.concatenate([each.keys for each in ranked])) if ranked else None
-        if distinct is None:
-            return []
+    def _found(self, query: Query, ranked: Hits) -> list[list[Found]] | None:
+        distinct = np.unique(ranked.keys[ranked.keys >= 0])
         documents = self.view.by_keys(distinct.tolist())
         if len(documents) != len(distinct):
             return None
@@ -191,12 +193,11 @@ class Search:
         place = {key: number for number, key in enumerate(distinct.tolist())}
         return [
             [
-                Found(
-                    documents[key], float(score), None if vectors is None else vectors[place[key]]
-                )
-                for score, key in zip(each.scores, each.keys.tolist(), strict=True)
+                Found(documents[key], score, None if vectors is None else vectors[place[key]])
+                for score, key in zip(scores, keys, strict=True)
+                if key >= 0
             ]
-            for each in ranked
+            for scores, keys in zip(ranked.scores.tolist(), ranked.keys.tolist(), strict=True)
         ]
 
 
@@ -228,20 +229,22 @@ def _check_cost(query: Query, searches: int) -> None:
         )
 
 
-def _best(scores: Floats, keys: Keys, query: Query) -> Ranked:
-    kept = keys >= 0
-    if query.min_score is not None:
-        kept &= scores >= query.min_score
-    scores, keys = scores[kept], keys[kept]
-    order = np.lexsort((keys, -scores))[: query.top_k]
-    return Ranked(scores[order], keys[order])
+def _sorted(hits: Hits, top_k: int, *, turns: Keys | None = None) -> Hits:
+    """The best `top_k` of each query, those of the earliest of `turns` (m,) first where given."""
+    by: list[NDArray[Any]] = [hits.keys, -hits.scores]  # the last decides first
+    if turns is not None:
+        by.append(np.where(hits.keys >= 0, turns, len(turns)))
+    order = np.lexsort(by, axis=1)[:, :top_k]
+    return Hits(
+        np.take_along_axis(hits.scores, order, axis=1), np.take_along_axis(hits.keys, order, axis=1)
+    )
 
 
-def _balanced(of_languages: Sequence[Ranked], top_k: int) -> Ranked:
+def _balanced(of_languages: Sequence[Hits], top_k: int) -> Hits:
     """`top_k` of several rankings in turn, the best of each first; then sorted by score."""
-    scores = np.concatenate([each.scores for each in of_languages])
-    keys = np.concatenate([each.keys for each in of_languages])
-    turns = np.concatenate([np.arange(len(each.keys)) for each in of_languages])
-    taken = np.lexsort((keys, -scores, turns))[:top_k]
-    order = taken[np.lexsort((keys[taken], -scores[taken]))]
-    return Ranked(scores[order], keys[order])
+    turns = np.concatenate([np.arange(each.keys.shape[1]) for each in of_languages])
+    hits = Hits(
+        np.concatenate([each.scores for each in of_languages], axis=1),
+        np.concatenate([each.keys for each in of_languages], axis=1),
+    )
+    return _sorted(_sorted(hits, top_k, turns=turns), top_k)

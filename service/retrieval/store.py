@@ -7,10 +7,10 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from service.retrieval.values import (
     Space,
     Written,
 )
+
+# Ids that are remembered by key, about 150 bytes each; a key never gets another.
+_IDS = 1 << 18
 
 # Keys that one statement asks for: below SQLite's 32,766, and few enough to prepare quickly.
 _SOME = 1_000
@@ -49,6 +52,7 @@ class Store:
         self.created_at: str = row[1]
         # Tells this collection's files from another's of the same name.
         self.mark: str = row[2]
+        self._ids: dict[int, str] = {}
 
     @classmethod
     def create(cls, path: Path, settings: CollectionSettings) -> None:
@@ -83,13 +87,13 @@ class Store:
     def reading(self, cancel: Cancel | None = None) -> Iterator[View]:
         """What the store holds at this moment."""
         with self._database.reading(cancel) as connection:
-            yield View(connection, self.dimensions)
+            yield View(connection, self.dimensions, self._ids)
 
     @contextmanager
     def holding(self) -> Iterator[View]:
         """The same, while nobody can write."""
         with self._database.writing() as connection:
-            yield View(connection, self.dimensions)
+            yield View(connection, self.dimensions, self._ids)
 
     def fetch(self, keys: Keys) -> Floats:
         """The vectors of `keys`: (n, dimensions), NaN for a key that is gone."""
@@ -180,6 +184,7 @@ class View:
 
     connection: sqlite3.Connection
     dimensions: int
+    known_ids: dict[int, str] = field(default_factory=dict)  # of keys, those of other moments too
 
     @property
     def sequence(self) -> int:
@@ -240,6 +245,27 @@ class View:
             for row in self.connection.execute(sql, some):
                 found[row[0]] = _document(row)
         return found
+
+    def ids(self, keys: Sequence[int]) -> list[str] | None:
+        """The ids of documents that are there, or were at another moment, by `keys`.
+
+        None where one is not known and not there.
+        """
+        known = self.known_ids
+        ids = list(map(known.get, keys))
+        if None not in ids:
+            return cast(list[str], ids)
+        missing = {key for key, id_ in zip(keys, ids, strict=True) if id_ is None}
+        read: dict[int, str] = {}
+        for some in _some(list(missing)):
+            sql = f"SELECT key, id FROM documents WHERE key IN ({_marks(some)})"
+            read.update(self.connection.execute(sql, some))
+        if len(known) + len(read) > _IDS:
+            known.clear()
+        known.update(read)
+        if len(read) < len(missing):
+            return None
+        return [read[key] if id_ is None else id_ for key, id_ in zip(keys, ids, strict=True)]
 
     def keys_of(self, ids: Sequence[str]) -> list[tuple[int, str, int]]:
         """Key, id and space of those `ids` that are there."""

@@ -83,6 +83,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """The documents found for one query, best first, by their ids alone."""
+
+    ids: list[str]
+    scores: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """What an upsert did, and the collection's sequence number since."""
 

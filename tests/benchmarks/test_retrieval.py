@@ -13,7 +13,7 @@ from benchmarks.retrieval import vectors
 from benchmarks.retrieval.ingest import ingest_rate
 from benchmarks.retrieval.report import table
 from models.bundle import Bundle
-from service.retrieval.index import Floats
+from service.retrieval.index import Floats, IndexWish
 from tests.tiny_bundle import DIMENSION, WORDS
 from tests.tiny_training import write_table
 from training.corpora.rows import Row
@@ -77,3 +77,23 @@ def test_the_table_has_medians_and_ratios_to_the_first() -> None:
 def test_vectors_taken_in_are_counted() -> None:
     line = ingest_rate(_unit(3000, 16))
     assert line.startswith("ours, 300 vectors added to 2700 in batches of 1000: ")
+
+
+def test_a_collection_is_measured_by_the_ids_that_it_answers_with() -> None:
+    pytest.importorskip("hnswlib")
+    pytest.importorskip("usearch")
+    from benchmarks.retrieval import sides
+
+    rows = _unit(1507, 16)
+    vectors, queries = rows[:1500], rows[1500:]
+    (searcher,) = sides._collection(IndexWish("ivf", 0.8))(vectors).values()
+    truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
+    shares = []
+    for effort in (searcher.efforts[0], searcher.efforts[-1]):
+        found = searcher.search(queries, 10, effort)
+        assert [len(each.scores) for each in found] == [10] * 7
+        keys = searcher.keys(found)
+        assert keys.shape == (7, 10)
+        pairs = zip(keys.tolist(), truth.tolist(), strict=True)
+        shares.append(np.mean([len(set(one) & set(other)) / 10 for one, other in pairs]))
+    assert shares[0] < shares[1] > 0.8

@@ -10,7 +10,8 @@
 Vectors are rows of length 1 (or all zero), float32; scores are their cosines. Keys are int64, not
 negative. `fetch(keys)` gives the stored vectors of keys, in that order, (n, dim) float32, and a row
 of NaN for a key that the store no longer has, which is then left out of the hits. It is called in
-the thread that searches or absorbs, from several threads at a time, and under no lock.
+the thread that searches or absorbs, from several threads at a time, and under no lock, for vectors
+that are not at hand: others are hits until `remove` or `add` says that they are gone.
 
 **Order.** Write to the store first, then to the index. A search sees every write to the index that
 had returned before it began, and each write whole or not at all.

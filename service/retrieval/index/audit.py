@@ -14,6 +14,7 @@ import numpy as np
 from service.faiss_library import threads
 from service.retrieval.index import exact
 from service.retrieval.index.design import Effort
+from service.retrieval.index.kept import Kept
 from service.retrieval.index.searching import Main
 from service.retrieval.index.structure import Structure
 from service.retrieval.index.values import RECALL_AT, Floats, Keys
@@ -77,7 +78,8 @@ def measured(structure: Structure, effort: Effort, of: Sample) -> tuple[float, f
     Seconds of this thread's work, which what else runs on the machine does not stretch.
     """
     index, numbers = structure.faiss_index, np.arange(len(structure))
-    main = Main.of(Structure.of(structure.design, index, numbers, len(structure)), effort)
+    same = Structure.of(structure.design, index, numbers, len(structure))
+    main = Main.of(same, effort, Kept.of(of.vectors))
     queries, found, spent = of.queries, 0, 0.0
     for start in range(0, len(queries), BATCH):
         some = slice(start, start + BATCH)

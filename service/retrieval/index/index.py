@@ -18,6 +18,7 @@ from service.faiss_library import threads
 from service.retrieval.index import choice, design, exact, stored
 from service.retrieval.index.design import Effort
 from service.retrieval.index.gpu import GpuWish, Mirror, missing
+from service.retrieval.index.kept import Kept
 from service.retrieval.index.rows import Rows
 from service.retrieval.index.searching import Main
 from service.retrieval.index.stored import State
@@ -62,12 +63,20 @@ class Index:
 
     @classmethod
     def build(
-        cls, keys: Keys, vectors: Floats, wish: IndexWish, fetch: Fetch, *, on: int = 1
+        cls,
+        keys: Keys,
+        vectors: Floats,
+        wish: IndexWish,
+        fetch: Fetch,
+        *,
+        on: int = 1,
+        folder: Path | None = None,
     ) -> Self:
         """An index of `vectors` (n, dim) under distinct `keys` (n,), as `wish` asks, audited.
 
-        Computes on `on` threads. Raises RecallTooLow where the audit finds less than the recall
-        that was asked for, and InvalidInput for a wish that these vectors cannot have.
+        Computes on `on` threads. Vectors are kept in a file without a name in `folder`, by default
+        the system's for temporary files. Raises RecallTooLow where the audit finds less than the
+        recall that was asked for, and InvalidInput for a wish that these vectors cannot have.
         """
         started = time.monotonic()
         keys, vectors = checked(keys, vectors)
@@ -87,7 +96,10 @@ class Index:
                 report = built.report(report)
                 nothing = Rows.of(keys[:0], vectors[:0])
                 mirror = _mirror(wish, blocks(vectors), *vectors.shape)
-                state = State(nothing, Main.of(built.structure, built.effort, mirror=mirror))
+                kept = Kept.empty(len(keys), vectors.shape[1], folder)
+                kept.keep(np.arange(len(keys)), vectors)
+                main = Main.of(built.structure, built.effort, kept, mirror=mirror)
+                state = State(nothing, main)
         if rows is not None:
             state = State(rows, None)
         when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -179,10 +191,11 @@ class Index:
             keys, vectors = before.rows.living_rows()
             stamps = before.rows.living_stamps()
             grown = before.main.structure.grown(keys, vectors)
+            kept = before.main.kept.grown(vectors)
             if before.main.mirror:
                 before.main.mirror.add(vectors)
             with self._writing:
-                self._state = self._state.absorbed(grown, keys, stamps)
+                self._state = self._state.absorbed(grown, kept, keys, stamps)
 
     def search(self, queries: Floats, k: int, *, allowed: Keys | None = None) -> Hits:
         """The k nearest of each of `queries` (q, dim), unit rows; only `allowed` keys where given.

@@ -10,21 +10,27 @@ import numpy as np
 from service.retrieval.index import exact
 from service.retrieval.index.design import Effort
 from service.retrieval.index.gpu import Mirror
+from service.retrieval.index.kept import Kept
 from service.retrieval.index.structure import Bits, Structure
-from service.retrieval.index.values import Bools, Fetch, Floats, Keys
+from service.retrieval.index.values import RECALL_AT, Bools, Fetch, Floats, Keys
 
 # Up to so many allowed vectors are all compared: sooner than a search that skips most of what it
 # meets, and it misses none.
 COMPARED_ROWS = 10_000
 _FETCHED_ROWS = 4096
+# Up to so many candidates of product codes for each hit are scored by their vectors at once, which
+# mostly lie in memory: codes of eight bits in between would take longer. Of more, those codes spare
+# reading most where they do not.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Main:
-    """A structure, how hard it is searched, and which of its vectors are not removed."""
+    """A structure, how hard it is searched, its vectors, and which of them are not removed."""
 
     structure: Structure
     effort: Effort
+    kept: Kept
     alive: Bools  # (n,) by position
     living: int
     bits: Bits | None  # `alive` packed, None where all are
@@ -35,6 +41,7 @@ class Main:
         cls,
         structure: Structure,
         effort: Effort,
+        kept: Kept,
         alive: Bools | None = None,
         mirror: Mirror | None = None,
     ) -> Self:
@@ -43,7 +50,7 @@ class Main:
             alive = np.ones(len(structure), np.bool_)
         living = int(np.count_nonzero(alive))
         bits = None if living == len(alive) else np.packbits(alive, bitorder="little")
-        return cls(structure, effort, alive, living, bits, mirror)
+        return cls(structure, effort, kept, alive, living, bits, mirror)
 
     def without(self, keys: Keys) -> Self:
         """The same without `keys`, which need not be here."""
@@ -52,7 +59,7 @@ class Main:
             return self
         alive = self.alive.copy()
         alive[positions] = False
-        return self.of(self.structure, self.effort, alive, self.mirror)
+        return self.of(self.structure, self.effort, self.kept, alive, self.mirror)
 
     def search(
         self, queries: Floats, k: int, allowed: Keys | None, fetch: Fetch
@@ -93,9 +100,7 @@ class Main:
         here &= self.alive[np.where(here, positions, 0)]
         if (here.sum(axis=1) < min(k, self.living)).any():
             return None
-        return rescored(
-            queries, exact.at(self.structure.keys, np.where(here, positions, -1)), k, fetch
-        )
+        return self._rescored(queries, np.where(here, positions, -1), k, fetch)
 
     def _found(
         self,
@@ -107,9 +112,12 @@ class Main:
         fetch: Fetch,
     ) -> tuple[Floats, Keys]:
         """The k best, searched on with more effort where fewer candidates than there are came."""
-        _, positions = self.structure.candidates(queries, surplus(k), effort, bits)
+        if self.structure.design.kind == "ivf" and effort.width <= _AT_ONCE:
+            positions = self.structure.listed(queries, max(k, RECALL_AT), effort, bits)
+        else:
+            positions = self.structure.candidates(queries, surplus(k), effort, bits)
         short = np.flatnonzero((positions >= 0).sum(axis=1) < min(k, findable))
-        scores, keys = rescored(queries, exact.at(self.structure.keys, positions), k, fetch)
+        scores, keys = self._rescored(queries, positions, k, fetch)
         if len(short):
             if effort.reach < self.structure.most_reach:
                 more = replace(effort, reach=min(8 * effort.reach, self.structure.most_reach))
@@ -130,7 +138,7 @@ class Main:
         if len(positions) > surplus(k):
             found = self.structure.among(queries, positions, surplus(k))
             if found is not None:
-                return rescored(queries, exact.at(keys, found[1]), k, fetch)
+                return self._rescored(queries, found[1], k, fetch)
         hits = exact.empty(len(queries), k)
         for start in range(0, len(positions), _FETCHED_ROWS):
             some = keys[positions[start : start + _FETCHED_ROWS]]
@@ -140,29 +148,19 @@ class Main:
             hits = exact.merged(hits, (scores, exact.at(some[there], places)), k)
         return hits
 
+    def _rescored(
+        self, queries: Floats, positions: Keys, k: int, fetch: Fetch
+    ) -> tuple[Floats, Keys]:
+        """The k best of each query's `positions` (queries, m) by their vectors themselves."""
+        keys = self.structure.keys
+        scores = self.kept.scores(queries, positions, lambda some: fetch(keys[some]))
+        scores, positions = exact.best(scores, positions, k)
+        return scores, exact.at(keys, np.where(np.isneginf(scores), -1, positions))
+
 
 def surplus(k: int) -> int:
     """Candidates that are scored exactly for k hits: codes may misplace the last few."""
     return k + max(6, k // 2)
-
-
-def rescored(queries: Floats, keys: Keys, k: int, fetch: Fetch) -> tuple[Floats, Keys]:
-    """The k best of each query's `keys` (queries, m) by the cosines of what `fetch` gives."""
-    wanted = keys >= 0
-    if wanted.all():
-        vectors = fetch(keys.ravel()).reshape(*keys.shape, queries.shape[1])
-        scores: Floats = np.matmul(vectors, queries[:, :, None])[:, :, 0]
-    else:
-        scores = np.full(keys.shape, -np.inf, np.float32)
-        if wanted.any():
-            owners = np.nonzero(wanted)[0]
-            scores[wanted] = np.einsum("md,md->m", fetch(keys[wanted]), queries[owners])
-    # What the store no longer has.
-    gone = np.isnan(scores)
-    if gone.any():
-        scores[gone] = -np.inf
-    scores, keys = exact.best(scores, keys, k)
-    return scores, np.where(np.isneginf(scores), -1, keys)
 
 
 def _unpacked(bits: Bits, count: int) -> Bools:

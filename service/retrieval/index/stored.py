@@ -13,6 +13,7 @@ from service.errors import IndexDamaged, InvalidInput
 from service.faiss_library import faiss
 from service.retrieval.index import snapshot
 from service.retrieval.index.design import Design, Effort
+from service.retrieval.index.kept import Kept
 from service.retrieval.index.rows import Rows
 from service.retrieval.index.searching import Main
 from service.retrieval.index.snapshot import Array, Snapshot
@@ -49,8 +50,9 @@ class State:
         main = self.main.without(removed) if self.main else None
         return replace(self, rows=self.rows.changed(removed, keys, vectors), main=main)
 
-    def absorbed(self, grown: Structure, keys: Keys, stamps: Keys) -> Self:
-        """With the structure `grown` by rows of an earlier state, which had `keys` and `stamps`.
+    def absorbed(self, grown: Structure, kept: Kept, keys: Keys, stamps: Keys) -> Self:
+        """With the structure `grown` by rows of an earlier state, which had `keys` and `stamps`,
+        and the vectors of it `kept`.
 
         What was removed or replaced since is dead in it.
         """
@@ -58,7 +60,7 @@ class State:
             raise ValueError("a state without a structure has none to grow")
         same = self.rows.same(keys, stamps)
         alive = np.concatenate([self.main.alive, same])
-        main = Main.of(grown, self.main.effort, alive, self.main.mirror)
+        main = Main.of(grown, self.main.effort, kept, alive, self.main.mirror)
         return replace(self, rows=self.rows.without(keys[same]), main=main)
 
 
@@ -89,7 +91,7 @@ def read(path: Path) -> tuple[State, IndexWish, IndexReport, int]:
     try:
         keys, vectors = checked(found.sections["rows.keys"], found.sections["rows.vectors"])
         _match((vectors.shape[1],), (found.dimension,))
-        main = _main(found) if "main" in found.fields else None
+        main = _main(found, path.parent) if "main" in found.fields else None
         state = State(Rows.of(keys, vectors), main)
         wish = IndexWish(**found.fields["wish"])
         report = IndexReport(**found.fields["report"])
@@ -101,7 +103,7 @@ def read(path: Path) -> tuple[State, IndexWish, IndexReport, int]:
     return state, wish, report, found.sequence
 
 
-def _main(found: Snapshot) -> Main:
+def _main(found: Snapshot, folder: Path) -> Main:
     values = found.fields["main"]
     keys, alive = found.sections["main.keys"], found.sections["main.alive"]
     index = faiss.read_index(faiss.PyCallbackIOReader(_reader(found.sections["main.faiss"])))
@@ -112,7 +114,8 @@ def _main(found: Snapshot) -> Main:
     )
     structure = Structure.of(design, index, keys.copy(), int(values["trained_size"]))
     living: Bools = np.unpackbits(alive, count=len(keys)).view(np.bool_)
-    return Main.of(structure, Effort(**values["effort"]), living)
+    kept = Kept.empty(len(keys), found.dimension, folder)
+    return Main.of(structure, Effort(**values["effort"]), kept, living)
 
 
 def _reader(content: Array) -> Any:  # noqa: ANN401

@@ -94,34 +94,37 @@ class Structure:
         found: Keys = self.positions[starts + np.arange(counts.sum())]
         return found
 
-    def candidates(
-        self, queries: Floats, count: int, effort: Effort, bits: Bits | None
-    ) -> tuple[Floats, Keys]:
-        """About the `count` best positions of each query, and scores of codes.
+    def candidates(self, queries: Floats, count: int, effort: Effort, bits: Bits | None) -> Keys:
+        """About the `count` best positions of each query, -1 where fewer were found.
 
-        Only positions whose bit is set in `bits` (lowest bit first), where it is given. -1 and -inf
-        where fewer were found.
+        Only positions whose bit is set in `bits` (lowest bit first), where it is given.
         """
-        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
         count = min(count, len(self))
+        if self.design.kind == "hnsw":
+            parameters = faiss.SearchParametersHNSW(
+                efSearch=max(effort.reach, count), sel=_selector(bits)
+            )
+        elif self.design.parameters["refine"]:
+            parameters = faiss.IndexRefineSearchParameters(
+                # Of the small numbers that a width gives, all are found as they are.
+                k_factor=float(min(effort.width, len(self) / count)),
+                base_index_params=_probing(effort, bits),
+            )
+        else:
+            return self.listed(queries, count, effort, bits)
         with threads(1):
-            if self.design.kind == "hnsw":
-                parameters = faiss.SearchParametersHNSW(
-                    efSearch=max(effort.reach, count), sel=selector
-                )
-            else:
-                parameters = faiss.SearchParametersIVF(nprobe=effort.reach, sel=selector)
-                if self.design.parameters["refine"]:
-                    # Of the small numbers that a width gives, all are found as they are.
-                    parameters = faiss.IndexRefineSearchParameters(
-                        k_factor=float(min(effort.width, len(self) / count)),
-                        base_index_params=parameters,
-                    )
-                else:
-                    count = min(count * effort.width, len(self))
-            scores, positions = self.faiss_index.search(queries, count, params=parameters)
-        scores[positions < 0] = -np.inf
-        return scores, positions
+            positions: Keys = self.faiss_index.search(queries, count, params=parameters)[1]
+        return positions
+
+    def listed(self, queries: Floats, count: int, effort: Effort, bits: Bits | None) -> Keys:
+        """What inverted lists find by product codes alone: `width` times `count` positions."""
+        lists = (
+            self.faiss_index.base_index if self.design.parameters["refine"] else self.faiss_index
+        )
+        count = min(count * effort.width, len(self))
+        with threads(1):
+            positions: Keys = lists.search(queries, count, params=_probing(effort, bits))[1]
+        return positions
 
     def among(self, queries: Floats, positions: Keys, count: int) -> tuple[Floats, Keys] | None:
         """The `count` best of `positions` (m,) by codes of eight bits, all of them compared.
@@ -149,6 +152,14 @@ class Structure:
         if self.design.parameters["refine"]:
             return faiss.downcast_index(self.faiss_index.refine_index)
         return None
+
+
+def _selector(bits: Bits | None) -> Any:  # noqa: ANN401
+    return None if bits is None else faiss.IDSelectorBitmap(bits)
+
+
+def _probing(effort: Effort, bits: Bits | None) -> Any:  # noqa: ANN401
+    return faiss.SearchParametersIVF(nprobe=effort.reach, sel=_selector(bits))
 
 
 def blocks(vectors: Floats) -> Iterator[Floats]:

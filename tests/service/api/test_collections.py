@@ -99,6 +99,15 @@ def test_documents_are_found_as_by_exact_search(api: Api) -> None:
         assert set(hits[0]) == {"id", "score", "text", "language", "granularity", "metadata"}
 
 
+def test_ids_and_scores_alone_are_those_that_come_with_documents(api: Api) -> None:
+    api.write(*({"id": f"d{n}", "text": f"the cat sat. {'red ' * n}"} for n in range(8)))
+    body = {"queries": ["the red cat sat.", "the dog."], "top_k": 5}
+    whole = api.ok("POST", "/search", body)["results"]
+    assert [len(hits) for hits in whole] == [5, 5]
+    bare = api.ok("POST", "/search", body | {"include": []})["results"]
+    assert bare == [[{"id": hit["id"], "score": hit["score"]} for hit in hits] for hits in whole]
+
+
 def test_each_document_is_compared_with_what_compares_with_it(api: Api) -> None:
     """Sentences and paragraphs compare in the tiny bundle, phrases with nothing else."""
     api.write(

@@ -23,7 +23,7 @@ from service.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from service.retrieval import indexes, searching
+from service.retrieval import indexes, searching, store
 from service.retrieval.collection import DATABASE_NAME, Collection
 from service.retrieval.database import Database
 from service.retrieval.filters import parse_filter
@@ -31,7 +31,8 @@ from service.retrieval.folder import Collections
 from service.retrieval.index import Index, IndexWish
 from service.retrieval.schema import COLLECTION
 from service.retrieval.searching import Query
-from service.retrieval.values import Cancel, CollectionSettings, Floats
+from service.retrieval.store import View
+from service.retrieval.values import Cancel, CollectionSettings, Floats, Found
 from tests.service.retrieval.made import DIMENSIONS, OTHER, SPACE, entry, unit
 
 SETTINGS = CollectionSettings(DIMENSIONS)
@@ -234,7 +235,7 @@ def test_a_build_below_the_recall_is_not_published(
     docs.upsert([entry("a")], unit(1))
     before = docs.report().spaces[0].index
 
-    def too_low(*_: object) -> Index:
+    def too_low(*_: object, **__: object) -> Index:
         raise RecallTooLow("recall is 0.5")
 
     monkeypatch.setattr(Index, "build", too_low)
@@ -243,6 +244,48 @@ def test_a_build_below_the_recall_is_not_published(
     assert docs.settings.index == IndexWish()
     assert docs.report().spaces[0].index == before
     assert found(docs, unit(1)) == [["a"]]
+
+
+def test_ids_are_told_without_reading_documents(
+    docs: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_IDS", 5)  # so that they are forgotten again and again
+    rows = unit(12)
+    docs.upsert([entry(f"d{n}") for n in range(12)], rows)
+    query, spaces = Query(queries=12, top_k=3), {1: rows}
+
+    def by_id(hits: list[Found]) -> dict[str, float]:
+        return {hit.document.id: hit.score for hit in hits}
+
+    wanted = [by_id(hits) for hits in docs.search(query, spaces)]
+    monkeypatch.setattr(View, "by_keys", None)
+    for _ in range(3):
+        named = docs.search_ids(query, spaces)
+        assert [dict(zip(each.ids, each.scores, strict=True)) for each in named] == wanted
+        assert all(each.scores == sorted(each.scores, reverse=True) for each in named)
+    nothing = docs.search_ids(Query(queries=12, min_score=1.5), spaces)
+    assert [(each.ids, each.scores) for each in nothing] == [([], [])] * 12
+
+
+def test_an_id_of_a_write_that_broke_off_is_never_told(
+    docs: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = unit(2)
+    docs.upsert([entry("a")], rows[:1])
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.retrieval.store._set_sequence", broken)
+        with pytest.raises(KeyboardInterrupt):
+            docs.upsert([entry("b")], rows[1:])
+    docs.upsert([entry("c")], rows[1:])  # under the key that b had
+    (named,) = docs.search_ids(Query(queries=1, top_k=1), {1: rows[1:]})
+    assert named.ids == ["c"]
+    docs.delete_ids(["c"])
+    (named,) = docs.search_ids(Query(queries=1), {1: rows[1:]})
+    assert named.ids == ["a"]
 
 
 def test_what_does_not_compare_is_refused(docs: Collection) -> None:

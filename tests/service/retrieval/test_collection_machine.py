@@ -118,6 +118,9 @@ class CollectionMachine(RuleBasedStateMachine):
         query = Query(queries=2, top_k=top_k, condition=condition, balance=balance)
         spaces = dict.fromkeys(self.collection.spaces(), queries)
         found = self.collection.search(query, spaces)
+        named = self.collection.search_ids(query, spaces)
+        assert [each.ids for each in named] == [[hit.document.id for hit in hits] for hits in found]
+        assert [each.scores for each in named] == [[hit.score for hit in hits] for hits in found]
         fitting = {
             id_: held
             for id_, held in self.model.items()

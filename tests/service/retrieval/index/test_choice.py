@@ -48,9 +48,38 @@ def test_what_is_built_has_the_recall_that_was_asked_for(
     assert report.audited_queries == 512
     assert min(report.recall, report.filtered_recall) >= 0.95
     assert _recall(index, stored, others) > 0.9
-    fetched = stored.fetched
-    index.search(others[:1], 10)
-    assert 10 <= stored.fetched - fetched <= searching.surplus(10)
+
+
+def test_vectors_are_read_from_the_store_at_the_first_search_after_a_start(
+    tmp_path: Path,
+) -> None:
+    stored, queries = _stored(2000), unit_rows(np.random.default_rng(8), 5, DIMENSION)
+    wish = IndexWish("ivf", 0.5, None, {"nprobe": 8, "width": 4})
+    built = Index.build(*stored.arrays(), wish, stored.fetch, folder=tmp_path)
+    built.save(tmp_path / "index", 1)
+    stored.fetched = 0
+    wanted = built.search(queries, 10)
+    assert stored.fetched == 0
+    loaded, _ = Index.load(tmp_path / "index", stored.fetch)
+    first = loaded.search(queries, 10)
+    assert 10 <= stored.fetched <= 5 * 4 * 10
+    stored.fetched = 0
+    again = loaded.search(queries, 10)
+    assert stored.fetched == 0
+    for hits in (first, again):
+        np.testing.assert_array_equal(hits.keys, wanted.keys)
+        np.testing.assert_allclose(hits.scores, wanted.scores, atol=1e-6)
+
+
+def test_many_candidates_are_told_apart_by_codes_before_vectors_are_read(tmp_path: Path) -> None:
+    stored, queries = _stored(2000), unit_rows(np.random.default_rng(8), 5, DIMENSION)
+    for width in (8, 9):
+        wish = IndexWish("ivf", 0.5, None, {"nprobe": 8, "width": width})
+        Index.build(*stored.arrays(), wish, stored.fetch).save(tmp_path / "index", 1)
+        loaded, _ = Index.load(tmp_path / "index", stored.fetch)
+        stored.fetched = 0
+        loaded.search(queries[:1], 10)
+        assert stored.fetched == (8 * 10 if width == 8 else searching.surplus(10))
 
 
 def test_too_little_recall_is_refused_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +103,7 @@ def test_the_audit_tells_what_brute_force_tells() -> None:
         cosines = vectors[sample.rows] @ vectors.T
         cosines[np.arange(100), sample.rows] = -np.inf
         truth = np.argsort(-cosines, axis=1)[:, :10]
-        _, found = structure.candidates(sample.queries, 17, effort, None)
+        found = structure.candidates(sample.queries, 17, effort, None)
         pairs = zip(found, truth, strict=True)
         brute = np.mean([len(set(a.tolist()) & set(b.tolist())) / 10 for a, b in pairs])
         assert abs(audit.recall(structure, effort, sample) - brute) < 0.01

@@ -102,24 +102,28 @@ class AnyIndex(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("wish", "tolerance"),
+    ("wish", "tolerance", "at_once"),
     [
-        (IndexWish(), 1e-6),
-        (IndexWish("ivf", 0.1, None, {"nlist": 2, "nprobe": 2, "width": 1000}), 0.02),
+        (IndexWish(), 1e-6, 4),
+        (IndexWish("ivf", 0.1, None, {"nlist": 2, "nprobe": 2, "width": 1000}), 0.02, 4),
+        # The codes of eight bits are passed over: exact, too.
+        (IndexWish("ivf", 0.1, None, {"nlist": 2, "nprobe": 2, "width": 1000}), 1e-6, 1000),
         (
             # All lists probed and all candidates compared: exact, whatever the codes lose.
             IndexWish(
                 "ivf", 0.1, None, {"nlist": 2, "nprobe": 2, "refine": 0, "pq": 8, "width": 1000}
             ),
             1e-6,
+            4,
         ),
-        (IndexWish("hnsw", 0.1, None, {"ef_search": 1000}), 0.02),
+        (IndexWish("hnsw", 0.1, None, {"ef_search": 1000}), 0.02, 4),
     ],
-    ids=["flat", "ivf", "ivf-small", "hnsw"],
+    ids=["flat", "ivf", "ivf-at-once", "ivf-small", "hnsw"],
 )
 def test_an_index_is_a_dict_searched_by_brute_force(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: IndexWish, tolerance: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: IndexWish, tolerance: float, at_once: int
 ) -> None:
+    monkeypatch.setattr(searching, "_AT_ONCE", at_once)
     monkeypatch.setattr(index_module, "_LEAST_ROWS", 15)
     monkeypatch.setattr(searching, "COMPARED_ROWS", 5)
     values = {"folder": tmp_path, "wish": wish, "tolerance": tolerance}
