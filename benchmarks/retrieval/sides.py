@@ -168,7 +168,8 @@ def _hnswlib(vectors: Floats) -> Mapping[str, Searcher]:
 
 
 def _usearch(vectors: Floats) -> Mapping[str, Searcher]:
-    index = UsearchIndex(
+    # Its stubs say that what its manual tells one to set is read-only.
+    index: Any = UsearchIndex(
         ndim=vectors.shape[1],
         metric="ip",
         dtype="f32",
