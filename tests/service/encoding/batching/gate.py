@@ -62,6 +62,10 @@ class Gate:
         """Wait until one more batch has come in."""
         assert await asyncio.to_thread(self._entered.acquire, timeout=PATIENCE_S)
 
+    def hold_until_entered(self) -> None:
+        """The same without letting anything else on the event loop run."""
+        assert self._entered.acquire(timeout=PATIENCE_S)
+
 
 async def settle() -> None:
     """Let every task that can run do so."""
@@ -78,7 +82,8 @@ async def with_next_formed(gate: Gate, batcher: Batcher) -> list[Task]:
     tasks = [submit(batcher, *[row_of(n, 7)] * 5) for n in range(100, 110)]
     await gate.entered()
     gate.let_one_through()
-    await gate.entered()
+    # The loop is held: it might else form the second batch before the model's thread takes it.
+    gate.hold_until_entered()
     while len(gate.loaded) < 3:
         await asyncio.sleep(0)
     return tasks
