@@ -39,7 +39,8 @@ def running_service(folder: Path, bundle: Path | None = None) -> Iterator[str]:
 @contextmanager
 def service_started_by(words: Sequence[str], folder: Path, **environment: str) -> Iterator[Service]:
     """The service that `polygrain` starts by these words in `folder`, where its state and log lie
-    too; on a free port, with one thread, once it answers."""
+    too; on a free port, with one thread, once it answers. In float32, which every processor has: so
+    what it answers is the same everywhere."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("POLYGRAIN_")}
@@ -47,6 +48,7 @@ def service_started_by(words: Sequence[str], folder: Path, **environment: str) -
         "POLYGRAIN_PORT": str(port),
         "POLYGRAIN_STATE_DIR": str(folder / "state"),
         "POLYGRAIN_THREADS": "1",
+        "POLYGRAIN_PRECISION": "float32",
         **environment,
     }
     log = folder / "log"

@@ -13,6 +13,7 @@ from service.commands.options import (
     finite,
     granularity_option,
     model_options,
+    neighbours_option,
     skip_blank_option,
     threads_option,
     two_languages,
@@ -42,13 +43,7 @@ from service.settings import read_settings
     type=click.Choice(get_args(ScoreName)),
     help="What pairs are ranked by.  [default: margin_ratio; cosine for words]",
 )
-@click.option(
-    "-k",
-    type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Neighbours that a margin is measured over.",
-)
+@neighbours_option("-k")
 @click.option(
     "--threshold",
     type=float,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from service.api.align_schemas import ScoreName
-from service.commands.options import bundle_option, model_options
+from service.commands.options import bundle_option, model_options, neighbours_option
 from service.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -41,14 +41,7 @@ _TERMINAL_S, _LOG_S = 0.5, 30.0
     help="Or pairs that are less probable translations.  [default: 0.5 where the bundle is"
     " calibrated]",
 )
-@click.option(
-    "-k",
-    "--k",
-    type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Neighbours that a margin is measured over.",
-)
+@neighbours_option("-k", "--k")
 @click.option(
     "--score",
     type=click.Choice(get_args(ScoreName)),

@@ -45,6 +45,17 @@ def model_options(command: Command) -> Command:
     return command
 
 
+def neighbours_option(*names: str) -> Callable[[Command], Command]:
+    """How many neighbours a margin looks at, by these names."""
+    return click.option(
+        *names,
+        type=click.IntRange(1),
+        default=4,
+        show_default=True,
+        help="Neighbours that a margin is measured over.",
+    )
+
+
 def granularity_option(command: Command) -> Command:
     """Which adapter."""
     return click.option(

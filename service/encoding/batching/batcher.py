@@ -158,12 +158,10 @@ class Batcher:
         """Whether nobody else asks, did so lately, or comes in at this very moment."""
         self._arriving += 1
         try:
-            if self._answers or self._arriving > 1:
-                self._in_company = self._clock()
+            self._look_for_company()
             # What else has come in by now is read before this goes on.
             await asyncio.sleep(0)
-            if self._answers or self._arriving > 1:
-                self._in_company = self._clock()
+            self._look_for_company()
             if self._clock() - self._in_company < LONE_S:
                 return False
             with self._lock:
@@ -172,17 +170,22 @@ class Batcher:
         finally:
             self._arriving -= 1
 
+    def _look_for_company(self) -> None:
+        if self._answers or self._arriving > 1:
+            self._in_company = self._clock()
+
     def _run_here(self, rows: Sequence[Row]) -> Vectors:
         """The vectors of a request that is alone, as `_run` and `_deliver` come to them."""
+        waits = [0.0] * len(rows)
         started = self._clock()
         try:
             vectors = _checked(self._load(rows)(), len(rows))
         except Exception as error:
             logger.exception("batch_failed rows=%d", len(rows))
-            self._count(rows, [0.0] * len(rows), self._clock() - started, failed=True)
+            self._count(rows, waits, self._clock() - started, failed=True)
             raise _failure(error) from error
         seconds = self._clock() - started
-        self._count(rows, [0.0] * len(rows), seconds, failed=False)
+        self._count(rows, waits, seconds, failed=False)
         self._measured(sum(map(len, rows)), seconds)
         return vectors
 

@@ -15,7 +15,7 @@ from tests.e2e.pages.shell import last_value, run_python, type_in
 
 PAGES = ("docs/api.md",)
 # What depends on the machine, and on what the service was asked before.
-_OF_THE_MOMENT = ("runtime", "precision", "queue")
+_OF_THE_MOMENT = ("runtime", "queue")
 
 
 def test_every_request_is_answered_as_shown(address: str, tmp_path: Path) -> None:

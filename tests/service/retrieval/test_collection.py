@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -99,19 +100,26 @@ def test_a_search_sees_a_whole_upsert_or_none(
     assert len(seen) >= 5
 
 
-def test_a_write_that_breaks_off_leaves_nothing(
-    docs: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = unit(3)
-    docs.upsert([entry("a")], rows[:1])
+@contextmanager
+def _breaking_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A write in here ends before it is committed."""
 
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("service.retrieval.store._set_sequence", broken)
-        with pytest.raises(KeyboardInterrupt):
-            docs.upsert([entry("a", "new"), entry("b")], rows[1:])
+        yield
+
+
+def test_a_write_that_breaks_off_leaves_nothing(
+    docs: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = unit(3)
+    docs.upsert([entry("a")], rows[:1])
+
+    with _breaking_off(monkeypatch), pytest.raises(KeyboardInterrupt):
+        docs.upsert([entry("a", "new"), entry("b")], rows[1:])
     assert docs.count() == 1
     assert found(docs, rows[:1]) == [["a"]]
     docs.upsert([entry("b")], rows[1:2])
@@ -273,13 +281,8 @@ def test_an_id_of_a_write_that_broke_off_is_never_told(
     rows = unit(2)
     docs.upsert([entry("a")], rows[:1])
 
-    def broken(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("service.retrieval.store._set_sequence", broken)
-        with pytest.raises(KeyboardInterrupt):
-            docs.upsert([entry("b")], rows[1:])
+    with _breaking_off(monkeypatch), pytest.raises(KeyboardInterrupt):
+        docs.upsert([entry("b")], rows[1:])
     docs.upsert([entry("c")], rows[1:])  # under the key that b had
     (named,) = docs.search_ids(Query(queries=1, top_k=1), {1: rows[1:]})
     assert named.ids == ["c"]

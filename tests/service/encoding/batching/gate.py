@@ -77,6 +77,14 @@ def submit(batcher: Batcher, *rows: Row, priority: Priority = Priority.INTERACTI
     return asyncio.create_task(batcher.submit(rows, priority))
 
 
+async def left_running(gate: Gate, batcher: Batcher, row: Row) -> None:
+    """A batch of one row that the model runs, whose caller has gone."""
+    leaver = submit(batcher, row)
+    await gate.entered()
+    leaver.cancel()
+    await settle()
+
+
 async def with_next_formed(gate: Gate, batcher: Batcher) -> list[Task]:
     """Ten requests of a batch each: the second runs, and the third is formed meanwhile."""
     tasks = [submit(batcher, *[row_of(n, 7)] * 5) for n in range(100, 110)]

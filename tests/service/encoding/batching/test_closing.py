@@ -10,7 +10,7 @@ from service.encoding.batching import Batcher
 from service.encoding.session import Vectors
 from service.errors import NotReady
 from tests.fakes import PATIENCE_S
-from tests.service.encoding.batching.gate import Gate, row_of, settle, submit
+from tests.service.encoding.batching.gate import Gate, left_running, row_of, settle, submit
 
 
 def test_closing_answers_what_was_submitted_and_refuses_the_rest() -> None:
@@ -42,10 +42,7 @@ def test_closing_waits_for_a_batch_that_runs_though_nobody_wants_it() -> None:
 
     async def scenario() -> None:
         batcher = Batcher(gate, batch_tokens=2)
-        leaver = submit(batcher, row_of(1))
-        await gate.entered()
-        leaver.cancel()
-        await settle()
+        await left_running(gate, batcher, row_of(1))
         closing = asyncio.create_task(batcher.close())
         await settle()
         assert not closing.done()

@@ -20,6 +20,7 @@ from tests.service.encoding.batching.gate import (
     Gate,
     Task,
     first_ids,
+    left_running,
     row_of,
     settle,
     submit,
@@ -132,10 +133,7 @@ def test_a_caller_that_gives_up_while_its_batch_runs_disturbs_nobody() -> None:
 
     async def scenario() -> Vectors:
         batcher = Batcher(gate, batch_tokens=100)
-        leaver = submit(batcher, row_of(1))
-        await gate.entered()
-        leaver.cancel()
-        await settle()
+        await left_running(gate, batcher, row_of(1))
         gate.open()
         answer = await batcher.submit([row_of(2)])
         await batcher.close()

@@ -15,7 +15,14 @@ from service.encoding.batching.batcher import LONE_S
 from service.encoding.session import Vectors
 from service.encoding.tokenizer import Row
 from service.errors import InferenceFailed
-from tests.service.encoding.batching.gate import Gate, first_ids, row_of, settle, submit
+from tests.service.encoding.batching.gate import (
+    Gate,
+    first_ids,
+    left_running,
+    row_of,
+    settle,
+    submit,
+)
 
 
 def _on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -107,10 +114,7 @@ async def test_a_batch_that_runs_for_nobody_is_not_run_beside() -> None:
     gate = Gate()
     batcher = Batcher(gate, batch_tokens=64, lone_tokens=4)
     try:
-        left = submit(batcher, row_of(*range(1, 9)))
-        await gate.entered()
-        left.cancel()
-        await asyncio.wait([left])
+        await left_running(gate, batcher, row_of(*range(1, 9)))
         await asyncio.sleep(LONE_S * 1.1)
         asked = submit(batcher, row_of(5))
         await settle()
