@@ -18,6 +18,8 @@ from service.encoding.tokenizer import Batch
 
 _TYPES = {"tensor(int64)": "int64", "tensor(float)": "float32", "tensor(double)": "float64"}
 
+_TOKEN_MULTIPLE = 8
+
 # Shapes whose buffers are kept on the device.
 _KEPT_SHAPES = 64
 
@@ -28,11 +30,13 @@ _CUDA_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
 class OnnxCpuGraph:
     """A graph in ONNX Runtime on the CPU; safe to run from several threads."""
 
-    token_multiple = 1
-
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         self.inputs, self.outputs = _ports(session)
+
+    def roomy(self, rows: int, tokens: int) -> tuple[int, int]:
+        """The shape as it is: nothing is kept for it."""
+        return rows, tokens
 
     @classmethod
     def open(cls, graph: Path, threads: int) -> OnnxCpuGraph:
@@ -57,8 +61,6 @@ class OnnxDeviceGraph:
 
     Threads wait for each other: a device runs one batch at a time.
     """
-
-    token_multiple = 8
 
     def __init__(self, session: onnxruntime.InferenceSession, device: str) -> None:
         self._session = session
@@ -88,6 +90,10 @@ class OnnxDeviceGraph:
                 "and the extra gpu of one CUDA version? --device cpu does without"
             )
         return cls(session, "cuda")
+
+    def roomy(self, rows: int, tokens: int) -> tuple[int, int]:
+        """Tokens up to a multiple of eight."""
+        return rows, -(-tokens // _TOKEN_MULTIPLE) * _TOKEN_MULTIPLE
 
     def run(self, batch: Batch, outputs: Sequence[str]) -> list[Vectors]:
         """The named outputs for a batch; raises whatever the runtime raises."""

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 # are rounded to int8, and with them a vector from batch to batch.
 _HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.INT8: "f32"}
 
-# OpenVINO compiles kernels for each shape that it meets and keeps them, up to 5,000 of each kind,
-# and oneDNN inside it another 1,024: half a gigabyte before it ends. This many of each kind hold
-# the shapes of ordinary traffic, and memory is level after the first minutes.
-_KEPT_KERNELS = 64
+# OpenVINO compiles kernels for each shape that it meets, which costs as much as a hundred tokens,
+# and keeps them, up to 5,000 of each kind, and oneDNN inside it another 1,024: half a gigabyte
+# before it ends. A shape has some four of each kind; this many hold the shapes of ordinary traffic,
+# and memory is level after the first minutes.
+_KEPT_KERNELS = 512
+
+# Rows and tokens are padded to one of so many sizes between one power of two and the next, and
+# tokens to a multiple of eight: few enough shapes to be met again soon.
+_SIZES_PER_OCTAVE = 4
 _TOKEN_MULTIPLE = 8
 
 
@@ -47,8 +52,6 @@ def cpu_capabilities() -> set[str]:
 
 class OpenVinoGraph:
     """A graph that OpenVINO has compiled for any shape; safe to run from several threads."""
-
-    token_multiple = _TOKEN_MULTIPLE
 
     def __init__(self, model: openvino.CompiledModel) -> None:
         self._model = model
@@ -92,6 +95,10 @@ class OpenVinoGraph:
         )
         return cls(compiled)
 
+    def roomy(self, rows: int, tokens: int) -> tuple[int, int]:
+        """Both up to the next of the sizes that kernels are made for."""
+        return _rounded_up(rows, 1), _rounded_up(tokens, _TOKEN_MULTIPLE)
+
     def run(self, batch: Batch, outputs: Sequence[str]) -> list[Vectors]:
         """The named outputs for a batch; raises whatever OpenVINO raises."""
         try:
@@ -104,6 +111,12 @@ class OpenVinoGraph:
             return [np.array(results[name]) for name in outputs]
         finally:
             self._idle.append(request)
+
+
+def _rounded_up(size: int, least: int) -> int:
+    octave = 1 << (size - 1).bit_length() >> 1  # the power of two below
+    step = max(octave // _SIZES_PER_OCTAVE, least)
+    return -(-size // step) * step
 
 
 def _port(port: Any) -> Port:  # noqa: ANN401

@@ -33,11 +33,14 @@ class Port:
 class LoadedGraph(Protocol):
     """A graph in a runtime. `run` may be called from several threads at once."""
 
-    # A batch is best as long as a multiple of this: runtimes that compile for each shape keep
-    # fewer of them then.
-    token_multiple: int
     inputs: list[Port]
     outputs: list[Port]
+
+    def roomy(self, rows: int, tokens: int) -> tuple[int, int]:
+        """The shape to pad a batch of `rows` x `tokens` to, which is never smaller.
+
+        Runtimes that compile for each shape, or keep memory for it, have fewer of them then.
+        """
 
     def run(self, batch: Batch, outputs: Sequence[str]) -> list[Vectors]:
         """The named outputs for a batch, in arrays of their own; raises whatever goes wrong."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 
@@ -88,7 +87,7 @@ class Session:
         """
         embedding, tokens = self._run(batch, [EMBEDDING, TOKENS])
         self._check(embedding, (len(batch.input_ids), self._dimension))
-        tokens = tokens[:, : batch.input_ids.shape[1]]  # without what `_padded` added
+        tokens = tokens[:, : batch.input_ids.shape[1]]  # without those that `_padded` added
         self._check(tokens, (*batch.input_ids.shape, self._dimension))
         return embedding, tokens
 
@@ -98,23 +97,26 @@ class Session:
         _check_range("adapter rows", batch.adapter_ids, self._adapter_count)
         _check_range("token ids", batch.input_ids, self._vocabulary_size)
         try:
-            return self._graph.run(self._padded(batch), outputs)
+            results = self._graph.run(self._padded(batch), outputs)
         except Exception as error:  # the runtimes have no common base class for their errors
             raise InferenceFailed(f"the model failed: {_one_line(error)}") from error
+        return [result[: len(batch.input_ids)] for result in results]
 
     def _padded(self, batch: Batch) -> Batch:
-        """The batch as long as the runtime likes it, never longer than the model's positions."""
-        tokens = batch.input_ids.shape[1]
-        multiple = self._graph.token_multiple
-        more = min(-tokens % multiple, max(0, self._longest - tokens))
-        if not more:
+        """The batch in the shape that the runtime likes, within the model's positions."""
+        shape = rows, tokens = batch.input_ids.shape
+        roomy_rows, roomy_tokens = self._graph.roomy(rows, tokens)
+        roomy_tokens = max(tokens, min(roomy_tokens, self._longest))
+        if (roomy_rows, roomy_tokens) == shape:
             return batch
-        width = ((0, 0), (0, more))
-        return dataclasses.replace(
-            batch,
-            input_ids=np.pad(batch.input_ids, width, constant_values=self._pad_id),
-            attention_mask=np.pad(batch.attention_mask, width),
-        )
+        input_ids = np.full((roomy_rows, roomy_tokens), self._pad_id, np.int64)
+        mask = np.zeros_like(input_ids)
+        input_ids[:rows, :tokens], mask[:rows, :tokens] = batch.input_ids, batch.attention_mask
+        # A row without a token has no mean: what is added repeats the first.
+        input_ids[rows:], mask[rows:] = input_ids[0], mask[0]
+        adapter_ids = np.full(roomy_rows, batch.adapter_ids[0])
+        adapter_ids[:rows] = batch.adapter_ids
+        return Batch(input_ids, mask, adapter_ids)
 
     def _check(self, result: Vectors, shape: tuple[int, ...]) -> None:
         if result.shape != shape or result.dtype != np.float32:

@@ -9,12 +9,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from models.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from models.precision import Precision
 from service.encoding.session import Choice, Device, Runtime, Session, Wish, available_cores, look
 from service.encoding.session.on_onnxruntime import OnnxDeviceGraph
+from service.encoding.session.on_openvino import OpenVinoGraph
 from service.encoding.session.session import _load
 from service.encoding.tokenizer import Batch
 from service.errors import InferenceFailed
@@ -198,18 +201,35 @@ def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path, wish: Wi
     assert "\n" not in str(caught.value)
 
 
-def test_padding_for_the_runtime_changes_nothing(tiny_bundle: Bundle, wish: Wish) -> None:
+@pytest.mark.parametrize("rows", [1, 9])
+def test_padding_for_the_runtime_changes_nothing(
+    tiny_bundle: Bundle, wish: Wish, rows: int
+) -> None:
     session = Session.open(tiny_bundle, 1, wish)
     rng = np.random.default_rng(0)
     for tokens in (1, 7, 8, 9, 31, 32):
-        ids = rng.integers(1, len(VOCABULARY), (1, tokens))
-        batch = Batch(ids, np.ones_like(ids), np.array([3], np.int64))
-        embedding, states = session.embed_with_tokens(batch)
-        expected = expected_tokens(ids[0].tolist(), 3)
-        assert states.shape == (1, tokens, DIMENSION)
-        np.testing.assert_allclose(states[0], expected, atol=1e-4)
-        mean = expected.mean(axis=0)
-        np.testing.assert_allclose(embedding[0], mean / np.linalg.norm(mean), atol=1e-5)
+        ids = rng.integers(1, len(VOCABULARY), (rows, tokens))
+        adapters = np.arange(3, 3 + rows) % 4
+        embedding, states = session.embed_with_tokens(Batch(ids, np.ones_like(ids), adapters))
+        assert embedding.shape == (rows, DIMENSION)
+        assert states.shape == (rows, tokens, DIMENSION)
+        for index, adapter in enumerate(adapters.tolist()):
+            expected = expected_tokens(ids[index].tolist(), adapter)
+            np.testing.assert_allclose(states[index], expected, atol=1e-4)
+            mean = expected.mean(axis=0)
+            np.testing.assert_allclose(embedding[index], mean / np.linalg.norm(mean), atol=1e-5)
+
+
+@given(st.integers(1, 5_000), st.integers(1, 5_000))
+def test_shapes_for_openvino_are_few_and_little_larger(rows: int, tokens: int) -> None:
+    graph = OpenVinoGraph.__new__(OpenVinoGraph)  # what is asked needs no model
+    more_rows, more_tokens = graph.roomy(rows, tokens)
+    assert graph.roomy(more_rows, more_tokens) == (more_rows, more_tokens)
+    assert rows <= more_rows <= 1.25 * rows
+    assert tokens <= more_tokens < max(tokens + 8, 1.25 * tokens)
+    assert more_tokens % 8 == 0
+    # At most four sizes between one power of two and the next.
+    assert len({graph.roomy(size, 1)[0] for size in range(1, 1_025)}) == 4 * 9
 
 
 def test_threads_that_embed_at_once_get_their_own_vectors(tiny_bundle: Bundle, wish: Wish) -> None:
