@@ -90,6 +90,7 @@ def main(
     """Compare the engine with the model alone."""
     encoder = Encoder.open(bundle, threads=threads)
     encoder.warm_up(batch_tokens)
+    encoder.open_beside()
     click.echo(
         f"{encoder.manifest.name} {encoder.manifest.version}, {threads} threads, {model_threads} "
         f"model threads, batches of {batch_tokens} and {shared_batch_tokens} tokens; "
@@ -104,6 +105,7 @@ def main(
             shared_batch_tokens=shared_batch_tokens,
             model_threads=model_threads,
             lone_tokens=Settings().lone_tokens,
+            beside_tokens=Settings().beside_tokens,
         )
 
     if "batch" in parts:

@@ -72,13 +72,15 @@ class Settings(BaseModel):
     # Tokens of one batch, padding included.
     batch_tokens: Positive = 1_024
     # The same while a smaller or more urgent request would have to wait for it.
-    shared_batch_tokens: Positive = 128
+    shared_batch_tokens: Positive = 256
     # Batches that run at the same time.
     model_threads: Positive = 1
     # Memory for vectors of texts seen before; 0 keeps none.
     cache_bytes: NotNegative = 0
     # Tokens of a request that the event loop runs itself while nobody else is there; 0: none.
     lone_tokens: NotNegative = 64
+    # Tokens of a batch of small requests that runs beside one of larger ones; 0: none does.
+    beside_tokens: NotNegative = 128
     # Jobs that run at the same time; the others wait.
     jobs_at_once: Positive = 2
     # Folder whose files jobs may read by path; None: only files that were uploaded.

@@ -131,6 +131,8 @@ def opener(settings: Settings) -> OpenWarm:
     def open_warm(path: Path) -> Encoder:
         encoder = Encoder.open(path, threads=threads, wish=Wish.of(settings))
         encoder.warm_up(settings.batch_tokens)
+        if settings.beside_tokens:
+            encoder.open_beside()
         return encoder
 
     return open_warm
@@ -146,6 +148,7 @@ def engine_of(settings: Settings, encoder: Encoder) -> Engine:
         model_threads=settings.model_threads,
         cache_bytes=settings.cache_bytes,
         lone_tokens=settings.lone_tokens,
+        beside_tokens=settings.beside_tokens,
     )
 
 

@@ -17,6 +17,7 @@ from models.bundle import Bundle, Manifest
 from service.encoding.batching import (
     MAX_WHOLE_ROWS,
     Batcher,
+    Load,
     Priority,
     QueueState,
     TokenLedger,
@@ -71,6 +72,7 @@ class Encoder:
         self.preparer = Preparer(bundle.manifest, tokenizer)
         self._tokenizer = tokenizer
         self._session = session
+        self._beside: Session | None = None
 
     @classmethod
     def open(cls, path: Path, *, threads: int | None = None, wish: Wish | None = None) -> Encoder:
@@ -138,6 +140,18 @@ class Encoder:
             row = Row(pack([token] * tokens), manifest.adapters[0].row)
             self.infer([row] * max(1, batch_tokens // tokens))
 
+    def open_beside(self) -> None:
+        """Get ready to run short batches beside long ones, where the runtime can: `load_beside`.
+
+        Raises whatever the runtime raises.
+        """
+        self._beside = self._session.beside()
+
+    @property
+    def load_beside(self) -> Load | None:
+        """`load` for batches that wait for no other; None unless `open_beside` found a way."""
+        return None if self._beside is None else partial(self._load, self._beside)
+
     def infer(self, rows: Sequence[Row]) -> Vectors:
         """Run one batch through the model: (rows, dimension); InferenceFailed, never fewer rows."""
         vectors = self.load(rows)()
@@ -151,31 +165,36 @@ class Encoder:
         Where a row wants its states it is an array of arrays: (tokens, dimension) for such a row,
         (dimension,) for the others.
         """
+        return self._load(self._session, rows)
+
+    def _load(self, session: Session, rows: Sequence[Row]) -> Callable[[], Vectors]:
         batch = self._tokenizer.pad(rows)
         if any(row.states for row in rows):
-            return partial(self._infer_states, batch, rows)
+            return partial(_infer_states, session, batch, rows)
         if all(row.normalize for row in rows):
-            return partial(self._session.embed, batch)
-        return partial(self._infer_means, batch, np.array([[row.normalize] for row in rows]))
+            return partial(session.embed, batch)
+        return partial(_infer_means, session, batch, np.array([[row.normalize] for row in rows]))
 
-    def _infer_states(self, batch: Batch, rows: Sequence[Row]) -> Vectors:
-        embedding, states = self._session.embed_with_tokens(batch)
-        results = np.empty(len(rows), object)
-        for index, row in enumerate(rows):
-            if row.states:
-                results[index] = states[index, : len(row)].copy()
-            elif row.normalize:
-                results[index] = embedding[index]
-            else:
-                results[index] = states[index, : len(row)].mean(axis=0)
-        return results
 
-    def _infer_means(self, batch: Batch, normalize: NDArray[np.bool_]) -> Vectors:
-        # The graph normalises; the vector before that is the masked mean of its token states.
-        embedding, states = self._session.embed_with_tokens(batch)
-        mask = batch.attention_mask[:, :, None].astype(np.float32)
-        means: Vectors = np.where(mask > 0, states, 0).sum(axis=1) / mask.sum(axis=1)
-        return np.where(normalize, embedding, means)
+def _infer_states(session: Session, batch: Batch, rows: Sequence[Row]) -> Vectors:
+    embedding, states = session.embed_with_tokens(batch)
+    results = np.empty(len(rows), object)
+    for index, row in enumerate(rows):
+        if row.states:
+            results[index] = states[index, : len(row)].copy()
+        elif row.normalize:
+            results[index] = embedding[index]
+        else:
+            results[index] = states[index, : len(row)].mean(axis=0)
+    return results
+
+
+def _infer_means(session: Session, batch: Batch, normalize: NDArray[np.bool_]) -> Vectors:
+    # The graph normalises; the vector before that is the masked mean of its token states.
+    embedding, states = session.embed_with_tokens(batch)
+    mask = batch.attention_mask[:, :, None].astype(np.float32)
+    means: Vectors = np.where(mask > 0, states, 0).sum(axis=1) / mask.sum(axis=1)
+    return np.where(normalize, embedding, means)
 
 
 class Engine:
@@ -195,6 +214,7 @@ class Engine:
         model_threads: int = 1,
         cache_bytes: int = 0,
         lone_tokens: int = 0,
+        beside_tokens: int = 128,
     ) -> None:
         self.encoder = encoder
         self._whole_tokens = min(shared_batch_tokens or batch_tokens, batch_tokens)
@@ -206,6 +226,8 @@ class Engine:
             threads=model_threads,
             cache_bytes=cache_bytes,
             lone_tokens=lone_tokens,
+            beside=encoder.load_beside,
+            beside_tokens=beside_tokens,
             measured=self._ledger.measured,
         )
         # Two, so that a request of many megabytes does not hold up the tokens of a short one.

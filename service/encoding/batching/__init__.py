@@ -7,7 +7,7 @@ how it goes.
 """
 
 from service.encoding.batching.admission import TokenLedger
-from service.encoding.batching.batcher import MAX_WHOLE_ROWS, Batcher
+from service.encoding.batching.batcher import MAX_WHOLE_ROWS, Batcher, Load
 from service.encoding.batching.counters import QueueState
 from service.encoding.batching.plan import PADDING_SHARE, plan_batches
 from service.encoding.batching.schedule import Priority
@@ -16,6 +16,7 @@ __all__ = [
     "MAX_WHOLE_ROWS",
     "PADDING_SHARE",
     "Batcher",
+    "Load",
     "Priority",
     "QueueState",
     "TokenLedger",

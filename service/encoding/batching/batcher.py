@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 
 import numpy as np
@@ -56,6 +57,10 @@ class Batcher:
     A request of at most `lone_tokens` tokens, padding included, runs on the event loop itself where
     nobody else has asked for LONE_S: to hand a batch to a thread and back costs as much as a short
     text takes, and there is nobody whom the loop keeps waiting.
+
+    With `beside`, which loads batches as `load` does for a model that waits for no other, one more
+    thread runs rows of small requests while the others run batches of less urgent ones: at most
+    `beside_tokens` at a time.
     """
 
     def __init__(
@@ -67,6 +72,8 @@ class Batcher:
         threads: int = 1,
         cache_bytes: int = 0,
         lone_tokens: int = 0,
+        beside: Load | None = None,
+        beside_tokens: int = 128,
         measured: Callable[[int, float], None] = lambda tokens, seconds: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -91,10 +98,17 @@ class Batcher:
         # Threads that sleep; one item in `_wake` for each that was told not to.
         self._idle = 0
         self._wake: SimpleQueue[None] = SimpleQueue()
+        self._beside_tokens = beside_tokens
+        self._beside_idle = False
+        self._wake_beside: SimpleQueue[None] = SimpleQueue()
+        works: dict[str, Callable[[], None]] = {
+            f"model-{number}": partial(self._work, self._next, load) for number in range(threads)
+        }
+        if beside is not None:
+            works["model-beside"] = partial(self._work, self._next_beside, beside)
         # Daemons: a model that hangs does not keep the process from ending.
-        names = [f"model-{number}" for number in range(threads)]
         self._threads = [
-            threading.Thread(target=self._work, name=name, daemon=True) for name in names
+            threading.Thread(target=work, name=name, daemon=True) for name, work in works.items()
         ]
         for thread in self._threads:
             thread.start()
@@ -217,15 +231,19 @@ class Batcher:
             self._wake_one()
 
     def _wake_one(self) -> None:
+        """Wake a thread that sleeps and has something to do; under the lock."""
         if self._idle:
             self._idle -= 1
             self._wake.put(None)
+        elif self._beside_idle and (self._schedule.wants_company or self._stopped):
+            self._beside_idle = False
+            self._wake_beside.put(None)
 
     def _stop(self) -> None:
         """Let the threads end after the batch that they run, and leave no caller waiting."""
         with self._lock:
             self._stopped = True
-            while self._idle:
+            while self._idle or self._beside_idle:
                 self._wake_one()
         for answer in self._answers.values():
             answer.fail(NotReady("the service stopped before this request was done"))
@@ -233,10 +251,10 @@ class Batcher:
 
     # On a model thread.
 
-    def _work(self) -> None:
+    def _work(self, following: Callable[[], Formed | None], load: Load) -> None:
         try:
-            while (formed := self._next()) is not None:
-                self._run(formed)
+            while (formed := following()) is not None:
+                self._run(formed, load)
         except BaseException:
             logger.exception("model_thread_ended")
             self._post(self._stop)
@@ -256,6 +274,17 @@ class Batcher:
             if formed is not None:
                 return formed
             self._wake.get()
+
+    def _next_beside(self) -> Formed | None:
+        """Wait for small requests beside a batch of others; None once the queue has stopped."""
+        while True:
+            with self._lock:
+                if self._stopped:
+                    return None
+                if entries := self._schedule.take_beside(self._beside_tokens):
+                    return Formed(entries)
+                self._beside_idle = True
+            self._wake_beside.get()
 
     def _pick(self) -> Formed | None:
         formed = self._prefetched
@@ -282,10 +311,10 @@ class Batcher:
         self._schedule.done(formed.lane)
         return self._pick()
 
-    def _run(self, formed: Formed) -> None:
+    def _run(self, formed: Formed, load: Load) -> None:
         started = self._clock()
         try:
-            vectors = _checked((formed.run or self._load(formed.rows))(), len(formed.entries))
+            vectors = _checked((formed.run or load(formed.rows))(), len(formed.entries))
         except Exception as error:
             logger.exception("batch_failed rows=%d", len(formed.entries))
             with self._lock:

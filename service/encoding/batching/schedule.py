@@ -131,6 +131,21 @@ class Schedule:
         lane = self._choose(now)
         return self._take(lane, now) if lane is Lane.SINGLE else []
 
+    @property
+    def wants_company(self) -> bool:
+        """Whether rows of the most urgent lane wait while a batch of another runs."""
+        others = sum(self._running.values()) - self._running[Lane.SINGLE]
+        return others > 0 and self._lanes[Lane.SINGLE].rows > 0
+
+    def take_beside(self, budget: int) -> list[Entry]:
+        """The batch of the most urgent lane to run beside one of another, of at most `budget`
+        tokens; empty where none such runs. It is no lane's turn."""
+        if not self.wants_company:
+            return []
+        queue = self._lanes[Lane.SINGLE]
+        self._running[Lane.SINGLE] += 1
+        return queue.fill(queue.oldest(), budget, int(budget * PADDING_SHARE))
+
     def done(self, lane: Lane) -> None:
         """A batch of `lane` has left the model, well or not."""
         self._running[lane] -= 1

@@ -38,6 +38,10 @@ class OnnxCpuGraph:
         """The shape as it is: nothing is kept for it."""
         return rows, tokens
 
+    def beside(self) -> OnnxCpuGraph:
+        """Itself: the threads of a session take turns with the operations of all its batches."""
+        return self
+
     @classmethod
     def open(cls, graph: Path, threads: int) -> OnnxCpuGraph:
         """Load `graph` for `threads` cores; raises whatever the runtime raises."""
@@ -94,6 +98,9 @@ class OnnxDeviceGraph:
     def roomy(self, rows: int, tokens: int) -> tuple[int, int]:
         """Tokens up to a multiple of eight."""
         return rows, -(-tokens // _TOKEN_MULTIPLE) * _TOKEN_MULTIPLE
+
+    def beside(self) -> None:
+        """None: a device runs one batch at a time."""
 
     def run(self, batch: Batch, outputs: Sequence[str]) -> list[Vectors]:
         """The named outputs for a batch; raises whatever the runtime raises."""

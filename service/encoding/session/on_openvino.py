@@ -53,10 +53,11 @@ def cpu_capabilities() -> set[str]:
 class OpenVinoGraph:
     """A graph that OpenVINO has compiled for any shape; safe to run from several threads."""
 
-    def __init__(self, model: openvino.CompiledModel) -> None:
-        self._model = model
-        self.inputs = [_port(port) for port in model.inputs]
-        self.outputs = [_port(port) for port in model.outputs]
+    def __init__(self, model: openvino.Model, precision: Precision, threads: int) -> None:
+        self._source, self._precision = model, precision
+        self._model = _compiled(model, precision, threads)
+        self.inputs = [_port(port) for port in self._model.inputs]
+        self.outputs = [_port(port) for port in self._model.outputs]
         # A request runs one batch at a time; as many are made as threads run at once.
         self._idle: list[Any] = []
 
@@ -80,20 +81,13 @@ class OpenVinoGraph:
         core = ov.Core()
         model = core.read_model(graph)
         _check_gathers(ov, model, limits, longest)
-        compiled = core.compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": _HINTS[precision],
-                "PERFORMANCE_HINT": "LATENCY",
-                "NUM_STREAMS": "1",
-                "INFERENCE_NUM_THREADS": threads,
-                # Pinned threads of two workers would share the same cores and leave others idle.
-                "ENABLE_CPU_PINNING": False,
-                "CPU_RUNTIME_CACHE_CAPACITY": str(_KEPT_KERNELS),
-            },
-        )
-        return cls(compiled)
+        _widen(model)
+        return cls(model, precision, threads)
+
+    def beside(self) -> OpenVinoGraph:
+        """The graph compiled once more, for one core: batches of one compilation wait for each
+        other, and streams of one would share its cores out once and for all."""
+        return OpenVinoGraph(self._source, self._precision, 1)
 
     def roomy(self, rows: int, tokens: int) -> tuple[int, int]:
         """Both up to the next of the sizes that kernels are made for."""
@@ -111,6 +105,35 @@ class OpenVinoGraph:
             return [np.array(results[name]) for name in outputs]
         finally:
             self._idle.append(request)
+
+
+def _widen(model: Any) -> None:  # noqa: ANN401
+    """Make constants of float16 float32, in place.
+
+    OpenVINO would do the same for each compilation, and each would hold a copy of its own.
+    """
+    from openvino import Type, opset13
+
+    for node in model.get_ops():
+        if node.get_type_name() == "Constant" and node.get_element_type() == Type.f16:
+            values = node.get_data().astype(np.float32)
+            wide = opset13.constant(values, shared_memory=True)
+            wide.set_friendly_name(node.get_friendly_name())
+            node.output(0).replace(wide.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _compiled(model: Any, precision: Precision, threads: int) -> Any:  # noqa: ANN401
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": threads,
+        # Pinned threads of two workers would share the same cores and leave others idle.
+        "ENABLE_CPU_PINNING": False,
+        "CPU_RUNTIME_CACHE_CAPACITY": str(_KEPT_KERNELS),
+    }
+    return _library().Core().compile_model(model, "CPU", settings)
 
 
 def _rounded_up(size: int, least: int) -> int:

@@ -42,6 +42,13 @@ class LoadedGraph(Protocol):
         Runtimes that compile for each shape, or keep memory for it, have fewer of them then.
         """
 
+    def beside(self) -> LoadedGraph | None:
+        """The same graph, to run batches on one core while this one runs others on all.
+
+        It takes as little memory more as the runtime allows. None on devices, where one batch runs
+        at a time.
+        """
+
     def run(self, batch: Batch, outputs: Sequence[str]) -> list[Vectors]:
         """The named outputs for a batch, in arrays of their own; raises whatever goes wrong."""
 

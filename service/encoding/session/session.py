@@ -39,6 +39,7 @@ class Session:
         manifest = bundle.manifest
         self.choice = choice
         self._graph = graph
+        self._bundle = bundle
         self._dimension = manifest.dimension
         self._adapter_count = len(manifest.adapters)
         self._vocabulary_size = manifest.vocabulary_size
@@ -70,6 +71,14 @@ class Session:
             *(choice.runtime, choice.precision, choice.device, time.perf_counter() - started),
         )
         return session
+
+    def beside(self) -> Session | None:
+        """The same model, to run short batches while this one runs long ones; None on a device.
+
+        Raises whatever the runtime raises.
+        """
+        graph = self._graph.beside()
+        return None if graph is None else Session(graph, self._bundle, self.choice)
 
     def embed(self, batch: Batch) -> Vectors:
         """Unit vectors, (batch, dimension), of the rows in their order.

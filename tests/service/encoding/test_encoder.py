@@ -234,6 +234,26 @@ def test_requests_served_together_get_what_they_get_alone(encoder: Encoder) -> N
         assert together.facts == alone.facts
 
 
+def test_small_requests_beside_a_large_one_get_what_they_get_alone(tiny_bundle: Bundle) -> None:
+    encoder = Encoder.open(tiny_bundle.path, threads=2)
+    assert encoder.load_beside is None
+    encoder.open_beside()
+    large = _units(*(_words(30, offset) for offset in range(500)))
+    small = [[Unit(text, "", None, "phrase")] for text in TEXTS]
+
+    async def scenario() -> list[Encoded]:
+        engine = _engine(encoder, queue_tokens=100_000)
+        beside = asyncio.create_task(engine.encode(large))
+        await asyncio.sleep(0.01)
+        answers = [await engine.encode(units) for units in small]
+        await asyncio.gather(beside)
+        await engine.close()
+        return answers
+
+    for units, answer in zip(small, asyncio.run(scenario()), strict=True):
+        np.testing.assert_allclose(answer.vectors, encoder.encode(units).vectors, atol=1e-6)
+
+
 def test_short_requests_are_prepared_where_they_come_in_and_others_elsewhere(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

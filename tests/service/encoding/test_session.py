@@ -220,6 +220,19 @@ def test_padding_for_the_runtime_changes_nothing(
             np.testing.assert_allclose(embedding[index], mean / np.linalg.norm(mean), atol=1e-5)
 
 
+def test_a_session_beside_another_gives_the_same_vectors(tiny_bundle: Bundle, wish: Wish) -> None:
+    session = Session.open(tiny_bundle, 2, wish)
+    beside = session.beside()
+    assert beside is not None
+    assert beside.choice == session.choice
+    with ThreadPoolExecutor(2) as pool:
+        for one, other in [
+            (pool.submit(session.embed, _LONG_SHORT), pool.submit(beside.embed, _LONG_SHORT))
+            for _ in range(20)
+        ]:
+            np.testing.assert_allclose(one.result(), other.result(), atol=1e-6)
+
+
 @given(st.integers(1, 5_000), st.integers(1, 5_000))
 def test_shapes_for_openvino_are_few_and_little_larger(rows: int, tokens: int) -> None:
     graph = OpenVinoGraph.__new__(OpenVinoGraph)  # what is asked needs no model
@@ -289,6 +302,7 @@ def test_kept_buffers_give_what_the_plain_run_gives(tiny_bundle: Bundle) -> None
     raw = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     graph = OnnxDeviceGraph(raw, "cpu")
     bound = Session(graph, tiny_bundle, plain.choice)
+    assert bound.beside() is None  # a device runs one batch at a time
     rng = np.random.default_rng(0)
     for rows, tokens in ((1, 3), (2, 5), (1, 3), (4, 8), (2, 5), (3, 17)):
         ids = rng.integers(4, len(VOCABULARY), (rows, tokens))

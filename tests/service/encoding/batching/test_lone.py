@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -19,20 +17,11 @@ from tests.service.encoding.batching.gate import (
     Gate,
     first_ids,
     left_running,
+    on_a_loop,
     row_of,
     settle,
     submit,
 )
-
-
-def _on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """The test, run to its end on an event loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: object, **kwargs: object) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 def _noting(threads: list[str]) -> Callable[[Sequence[Row]], Callable[[], Vectors]]:
@@ -43,7 +32,7 @@ def _noting(threads: list[str]) -> Callable[[Sequence[Row]], Callable[[], Vector
     return load
 
 
-@_on_a_loop
+@on_a_loop
 async def test_a_short_request_of_the_only_caller_runs_on_the_loop() -> None:
     threads: list[str] = []
     batcher = Batcher(_noting(threads), batch_tokens=64, lone_tokens=4)
@@ -66,7 +55,7 @@ async def test_a_short_request_of_the_only_caller_runs_on_the_loop() -> None:
     ],
     ids=["long", "job", "whole", "cached"],
 )
-@_on_a_loop
+@on_a_loop
 async def test_others_go_through_the_queue(
     rows: list[Row], priority: Priority, whole: bool, cache_bytes: int
 ) -> None:
@@ -80,7 +69,7 @@ async def test_others_go_through_the_queue(
         await batcher.close()
 
 
-@_on_a_loop
+@on_a_loop
 async def test_callers_that_come_together_share_a_batch() -> None:
     threads: list[str] = []
     batcher = Batcher(_noting(threads), batch_tokens=64, lone_tokens=4)
@@ -92,7 +81,7 @@ async def test_callers_that_come_together_share_a_batch() -> None:
         await batcher.close()
 
 
-@_on_a_loop
+@on_a_loop
 async def test_the_loop_runs_nothing_until_company_has_been_gone_for_a_while() -> None:
     threads: list[str] = []
     now = 0.0
@@ -109,7 +98,7 @@ async def test_the_loop_runs_nothing_until_company_has_been_gone_for_a_while() -
         await batcher.close()
 
 
-@_on_a_loop
+@on_a_loop
 async def test_a_batch_that_runs_for_nobody_is_not_run_beside() -> None:
     gate = Gate()
     batcher = Batcher(gate, batch_tokens=64, lone_tokens=4)
@@ -126,7 +115,7 @@ async def test_a_batch_that_runs_for_nobody_is_not_run_beside() -> None:
         await batcher.close()
 
 
-@_on_a_loop
+@on_a_loop
 async def test_a_failure_is_that_of_the_queue() -> None:
     def load(rows: Sequence[Row]) -> Callable[[], Vectors]:
         raise ValueError("broken")

@@ -76,6 +76,19 @@ class Queue(RuleBasedStateMachine):
         del self.live[request]
         self.schedule.end(request)
 
+    @rule()
+    def take_beside(self) -> None:
+        others = any(batch[0].lane is not Lane.SINGLE for batch in self.running)
+        wanted = self.schedule.wants_company
+        batch = self.schedule.take_beside(SHARED)
+        assert bool(batch) == wanted
+        assert others or not batch
+        if batch:
+            assert {entry.lane for entry in batch} == {Lane.SINGLE}
+            assert all(entry.waiters and entry.taken for entry in batch)
+            assert _padded(batch) <= SHARED or len(batch) == 1
+            self.running.append(batch)
+
     @rule(full=st.booleans())
     def take(self, full: bool) -> None:
         batch = (self.schedule.take_full if full else self.schedule.take)(self.now)
@@ -224,6 +237,19 @@ def test_a_small_request_waits_for_one_batch_of_a_large_one_at_most(before: int)
         schedule.take(0.0)
     _submit(schedule, [_row(-1 & 0xFFFF, 6)])
     assert Lane.SINGLE in [schedule.take(0.0)[0].lane for _ in range(2)]
+
+
+def test_a_batch_beside_a_large_one_is_nobodys_turn() -> None:
+    schedule = Schedule(BUDGET, SHARED)
+    _submit(schedule, [_row(n, 50) for n in range(100)])
+    _submit(schedule, [_row(1_000, 6)])
+    assert schedule.take_beside(SHARED) == []  # nothing runs that it would be beside
+    assert [schedule.take(0.0)[0].lane for _ in range(2)] == [Lane.SINGLE, Lane.LARGE]
+    for name in range(2_000, 2_040):
+        _submit(schedule, [_row(name, 6)])
+        assert _names(schedule.take_beside(SHARED)) == [name]
+    _submit(schedule, [_row(3_000, 6)])
+    assert schedule.take(0.0)[0].lane is Lane.SINGLE  # or else a turn of the large one were due
 
 
 def test_small_requests_go_in_order_of_arrival() -> None:
