@@ -27,7 +27,7 @@ _BATCH = 10_000  # documents of a write
 # Of each side the least effort is sought: steps of a fifth, so that no side has much too much.
 _GRAPH = [Effort(round(10 * 2 ** (step / 4))) for step in range(32)]
 _REACHES = sorted({round(2 ** (step / 4)) for step in range(40)})
-_LISTS = [Effort(reach, width) for width in (2, 4, 8, 16) for reach in _REACHES]
+_LISTS = [Effort(reach, width) for width in (2, 4, 8, 16, 32, 64, 128) for reach in _REACHES]
 _ONE = [Effort(1)]
 
 
@@ -189,10 +189,12 @@ def _usearch(vectors: Floats) -> Mapping[str, Searcher]:
 
 
 def _around(effort: Effort) -> list[Effort]:
-    """Efforts around what our index chose for itself."""
+    """Efforts around what our index chose for itself, and of candidates up to four times as many,
+    as it would choose for more recall."""
     factors = [2 ** (step / 4) for step in range(-12, 17)]
     reaches = sorted({max(1, math.ceil(effort.reach * factor)) for factor in factors})
-    return [replace(effort, reach=reach) for reach in reaches]
+    widths = [effort.width * times for times in (1, 2, 4)] if effort.width > 1 else [1]
+    return [Effort(reach, width) for width in widths for reach in reaches]
 
 
 SIDES: Mapping[str, Build] = {

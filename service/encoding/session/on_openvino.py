@@ -12,6 +12,7 @@ import numpy as np
 
 from models.precision import Precision
 from service.encoding.session.ports import Port, Vectors, feed_of
+from service.encoding.session.signal_stack import kept_signal_stack
 from service.encoding.tokenizer import Batch
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def _compiled(model: Any, precision: Precision, threads: int) -> Any:  # noqa: A
         "ENABLE_CPU_PINNING": False,
         "CPU_RUNTIME_CACHE_CAPACITY": str(_KEPT_KERNELS),
     }
-    return _library().Core().compile_model(model, "CPU", settings)
+    with kept_signal_stack():
+        return _library().Core().compile_model(model, "CPU", settings)
 
 
 def _rounded_up(size: int, least: int) -> int:

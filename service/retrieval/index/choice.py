@@ -23,7 +23,7 @@ _AUDITED_ON = 512
 # The first design is built faster and takes less memory: another must be so much faster.
 _WORTH_IT = 1.5
 _REACHES = tuple(sorted({round(2 ** (step / 2)) for step in range(27)}))  # 1, 2, 3, 4, 6 … 8192
-_WIDTHS = (16, 8, 4, 2)
+_WIDTHS = (128, 64, 32, 16, 8, 4, 2)
 
 
 @dataclass(frozen=True, slots=True)

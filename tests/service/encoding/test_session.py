@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -231,6 +233,26 @@ def test_a_session_beside_another_gives_the_same_vectors(tiny_bundle: Bundle, wi
             for _ in range(20)
         ]:
             np.testing.assert_allclose(one.result(), other.result(), atol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stacks as Linux has them")
+def test_a_thread_keeps_its_stack_for_signals(tiny_bundle: Bundle, wish: Wish) -> None:
+    """OpenVINO frees the one that it registers, and the next signal would end the process."""
+    libc = ctypes.CDLL(None)
+
+    def registered() -> bytes:
+        stack = ctypes.create_string_buffer(64)
+        assert libc.sigaltstack(None, stack) == 0
+        return stack.raw
+
+    def opened() -> tuple[bytes, bytes]:
+        before = registered()
+        Session.open(tiny_bundle, 1, wish).beside()
+        return before, registered()
+
+    with ThreadPoolExecutor(1) as pool:
+        before, after = pool.submit(opened).result()
+    assert after == before
 
 
 @given(st.integers(1, 5_000), st.integers(1, 5_000))
