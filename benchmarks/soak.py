@@ -27,12 +27,15 @@ from benchmarks import texts
 from benchmarks.texts import Kind
 from benchmarks.usage import bytes_of
 from models.bundle import DEFAULT_BUNDLE, Bundle
-from service.encoding.encoder import Encoder, Engine, Unit
+from service.encoding.encoder import Encoder, Unit
 from service.settings import Settings
+from service.swapping import engine_of
 
 # Samples of the resident memory over the whole time; the first tenth does not count.
 _SAMPLES = 200
 _MOST_TEXTS = 48
+# Requests that may run beside the others.
+_SMALL_SHARE = 0.5
 
 Send = Callable[[list[str]], Awaitable[object]]
 
@@ -87,12 +90,8 @@ async def _engine(
     encoder = Encoder.open(bundle, threads=threads)
     limits = Settings()
     encoder.warm_up(limits.batch_tokens)
-    engine = Engine(
-        encoder,
-        batch_tokens=limits.batch_tokens,
-        queue_tokens=limits.queue_tokens,
-        shared_batch_tokens=limits.shared_batch_tokens,
-    )
+    encoder.open_beside()
+    engine = engine_of(limits, encoder)
     try:
         return await _drive(
             lambda some: engine.encode([Unit(text, "text") for text in some]),
@@ -146,8 +145,10 @@ async def _drive(
 
 
 def random_texts(words: list[str], rng: random.Random) -> list[str]:
-    """A request of a random kind and number of texts, one of them long enough for windows."""
+    """One text of a random kind, or a number of them with one long enough for windows."""
     kind, count = rng.choice(list(Kind)), rng.randint(1, _MOST_TEXTS)
+    if rng.random() < _SMALL_SHARE:
+        return texts.make(words, kind, 1, rng.randrange(1 << 30))
     long = texts.make(words, Kind.PARAGRAPH, rng.randint(2, 12), rng.randrange(1 << 30))
     return [*texts.make(words, kind, count, rng.randrange(1 << 30)), " ".join(long)]
 

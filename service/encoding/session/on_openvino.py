@@ -29,9 +29,9 @@ _HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.INT8: 
 _KEPT_KERNELS = 512
 
 # Rows and tokens are padded to one of so many sizes between one power of two and the next, and
-# tokens to a multiple of eight: few enough shapes to be met again soon.
+# tokens to an even number: few enough shapes to be met again soon.
 _SIZES_PER_OCTAVE = 4
-_TOKEN_MULTIPLE = 8
+_TOKEN_MULTIPLE = 2
 
 
 def _library() -> Any:  # noqa: ANN401  (a module)
