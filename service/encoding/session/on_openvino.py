@@ -26,7 +26,9 @@ _HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16", Precision.INT8: 
 # and keeps them, up to 5,000 of each kind, and oneDNN inside it another 1,024: half a gigabyte
 # before it ends. A shape has some four of each kind; this many hold the shapes of ordinary traffic,
 # and memory is level after the first minutes.
-_KEPT_KERNELS = 512
+_KEPT_KERNELS = 256
+# Small batches have few shapes.
+_KEPT_BESIDE = 64
 
 # Rows and tokens are padded to one of so many sizes between one power of two and the next, and
 # tokens to an even number: few enough shapes to be met again soon.
@@ -54,9 +56,11 @@ def cpu_capabilities() -> set[str]:
 class OpenVinoGraph:
     """A graph that OpenVINO has compiled for any shape; safe to run from several threads."""
 
-    def __init__(self, model: openvino.Model, precision: Precision, threads: int) -> None:
+    def __init__(
+        self, model: openvino.Model, precision: Precision, threads: int, kernels: int
+    ) -> None:
         self._source, self._precision = model, precision
-        self._model = _compiled(model, precision, threads)
+        self._model = _compiled(model, precision, threads, kernels)
         self.inputs = [_port(port) for port in self._model.inputs]
         self.outputs = [_port(port) for port in self._model.outputs]
         # A request runs one batch at a time; as many are made as threads run at once.
@@ -83,12 +87,12 @@ class OpenVinoGraph:
         model = core.read_model(graph)
         _check_gathers(ov, model, limits, longest)
         _widen(model)
-        return cls(model, precision, threads)
+        return cls(model, precision, threads, _KEPT_KERNELS)
 
     def beside(self) -> OpenVinoGraph:
         """The graph compiled once more, for one core: batches of one compilation wait for each
         other, and streams of one would share its cores out once and for all."""
-        return OpenVinoGraph(self._source, self._precision, 1)
+        return OpenVinoGraph(self._source, self._precision, 1, _KEPT_BESIDE)
 
     def roomy(self, rows: int, tokens: int) -> tuple[int, int]:
         """Both up to the next of the sizes that kernels are made for."""
@@ -124,7 +128,7 @@ def _widen(model: Any) -> None:  # noqa: ANN401
     model.validate_nodes_and_infer_types()
 
 
-def _compiled(model: Any, precision: Precision, threads: int) -> Any:  # noqa: ANN401
+def _compiled(model: Any, precision: Precision, threads: int, kernels: int) -> Any:  # noqa: ANN401
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
@@ -132,7 +136,7 @@ def _compiled(model: Any, precision: Precision, threads: int) -> Any:  # noqa: A
         "INFERENCE_NUM_THREADS": threads,
         # Pinned threads of two workers would share the same cores and leave others idle.
         "ENABLE_CPU_PINNING": False,
-        "CPU_RUNTIME_CACHE_CAPACITY": str(_KEPT_KERNELS),
+        "CPU_RUNTIME_CACHE_CAPACITY": str(kernels),
     }
     with kept_signal_stack():
         return _library().Core().compile_model(model, "CPU", settings)
