@@ -83,7 +83,8 @@ def plain(sources: Floats, targets: Floats) -> Pairs:
         k = min(_K, len(pool))
         for start in range(0, len(queries), _BLOCK):
             product = queries[start : start + _BLOCK] @ pool.T
-            columns = np.argpartition(-product, k - 1, axis=1)[:, :k]
+            # A copy: a view would keep the order of all columns in memory.
+            columns = np.argpartition(-product, k - 1, axis=1)[:, :k].copy()
             cosines.append(np.take_along_axis(product, columns, axis=1))
             indices.append(columns)
         return np.concatenate(cosines), np.concatenate(indices)
@@ -153,6 +154,7 @@ def texts_command(texts: int, rounds: int, threads: int) -> None:
                 command, env=environment, check=True, capture_output=True, text=True
             ).stdout
             done.append(json.loads(told))
+            click.echo(f"{way}: {done[-1]['cpu_s']:.1f} s of CPU", err=True)
     click.echo(
         f"{texts} x {texts} texts of {_DIMENSION} dimensions, {threads} threads, {rounds} rounds, "
         f"{processor()}\n"
