@@ -26,11 +26,8 @@ from service.errors import InvalidInput, NotComparable, TooLarge
 from service.retrieval.collection import Collection
 from service.retrieval.reading import Reading, read_queries, read_vectors
 from service.retrieval.searching import Query
-from service.retrieval.values import Cancel, Floats, Found, Space
+from service.retrieval.values import SCORE_DECIMALS, Cancel, Floats, Found, Space
 from service.telemetry import count
-
-# Decimals of scores in an answer: float32 holds no more.
-_DECIMALS = 6
 
 _Piece = Callable[[int, int], list[list[dict[str, Any]]]]
 
@@ -164,7 +161,7 @@ def _search(
         named = collection.search_ids(query, vectors, cancel)
         return lambda start, stop: [
             [
-                {"id": id_, "score": round(score, _DECIMALS)}
+                {"id": id_, "score": round(score, SCORE_DECIMALS)}
                 for id_, score in zip(each.ids, each.scores, strict=True)
             ]
             for each in named[start:stop]
@@ -173,7 +170,7 @@ def _search(
 
     def hit(each: Found) -> dict[str, Any]:
         told = document_json(each.document, include, names, each.vector)
-        return {"id": told.pop("id"), "score": round(each.score, _DECIMALS), **told}
+        return {"id": told.pop("id"), "score": round(each.score, SCORE_DECIMALS), **told}
 
     return lambda start, stop: [[hit(each) for each in hits] for hits in found[start:stop]]
 

@@ -6,6 +6,7 @@ import errno
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from service.retrieval.values import Cancel
 
 # How long a write waits for that of another process on the same collection.
 _BUSY_S = 30
+
+# Between two attempts at what SQLite does not wait for.
+_RETRY_S = 0.01
 
 # Pages of the log that are gathered before they are copied into the database: 16 MiB.
 _CHECKPOINT_PAGES = 4_096
@@ -110,7 +114,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")
         # What is deleted is overwritten in the file.
         connection.execute("PRAGMA secure_delete = ON")
@@ -119,6 +123,20 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Who changes the journal of a new file meets others who do, and SQLite waits for nobody."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_S)
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

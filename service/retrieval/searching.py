@@ -14,7 +14,16 @@ from service.retrieval.filters import EVERYTHING, Condition
 from service.retrieval.index import Hits, Index
 from service.retrieval.indexes import Indexes
 from service.retrieval.store import View
-from service.retrieval.values import Cancel, Floats, Found, Keys, Named, Score, Space
+from service.retrieval.values import (
+    SCORE_DECIMALS,
+    Cancel,
+    Floats,
+    Found,
+    Keys,
+    Named,
+    Score,
+    Space,
+)
 
 # Neighbours that the density around a text is the mean of: the 10 of Conneau et al. (2018).
 NEIGHBOURS = 10
@@ -135,7 +144,8 @@ class Search:
             keys.append(hits.keys)
         hits = Hits(np.concatenate(scores, axis=1), np.concatenate(keys, axis=1))
         if query.min_score is not None:
-            low = hits.scores < query.min_score
+            # A score that is told in so many decimals passes as it is told.
+            low = hits.scores < np.float64(query.min_score) - 0.5 * 10**-SCORE_DECIMALS
             hits = Hits(np.where(low, -np.inf, hits.scores), np.where(low, -1, hits.keys))
         return _sorted(hits, query.top_k)
 

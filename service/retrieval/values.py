@@ -37,6 +37,9 @@ class Space:
 
 OWN = Space()
 
+# Decimals of scores in an answer: float32 holds no more.
+SCORE_DECIMALS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionSettings:

@@ -18,7 +18,7 @@ from service.retrieval.collection import Collection
 from service.retrieval.filters import Condition, all_of, one_of, parse_filter
 from service.retrieval.reading import Reading, read_queries
 from service.retrieval.searching import MAX_CANDIDATES, MAX_RESULTS, Query
-from service.retrieval.values import Cancel, Found, Space
+from service.retrieval.values import SCORE_DECIMALS, Cancel, Found, Space
 from service.rows import BadRow, Row
 
 # Queries of one search: others get the interpreter and the cores in between.
@@ -26,8 +26,6 @@ _QUERIES = 64
 
 # A search whose collection gains another kind of vector meanwhile is tried anew.
 _ATTEMPTS = 3
-
-_DECIMALS = 6
 
 
 async def retrieve(spec: Spec, rows: Sequence[Row | BadRow], context: Context) -> Outcome:
@@ -130,7 +128,7 @@ def _hit(found: Found, spec: Spec, spaces: dict[int, Space]) -> dict[str, Any]:
         "adapter": spaces[document.space].adapter,
     }
     told = {name: values[name] for name in spec.options["include"]}
-    return {"id": document.id, "score": round(found.score, _DECIMALS), **told}
+    return {"id": document.id, "score": round(found.score, SCORE_DECIMALS), **told}
 
 
 def _flat(texts: Sequence[Text], hits: list[list[dict[str, Any]]], include: list[str]) -> Table:
