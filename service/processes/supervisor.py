@@ -164,8 +164,12 @@ class Supervisor:
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
-        except BaseException:
-            logger.exception("worker_failed")
+        except BaseException as error:
+            # A library that was just being imported tells of the signal's exit as a fault of its.
+            if isinstance(error.__cause__, SystemExit):
+                code = 0
+            else:
+                logger.exception("worker_failed")
         finally:
             logging.shutdown()
             os._exit(code)
