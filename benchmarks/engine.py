@@ -29,6 +29,7 @@ from service.encoding.batching import PADDING_SHARE, QueueState, plan_batches
 from service.encoding.encoder import Encoder, Engine, Options, Unit
 from service.encoding.session import available_cores
 from service.settings import Settings
+from service.swapping import engine_of, opener
 
 # (clients, texts of each request), as the serving benchmark has them.
 LOADS = ((1, 1), (16, 1), (64, 1), (1, 32), (8, 32))
@@ -88,9 +89,14 @@ def main(
     phrases: int,
 ) -> None:
     """Compare the engine with the model alone."""
-    encoder = Encoder.open(bundle, threads=threads)
-    encoder.warm_up(batch_tokens)
-    encoder.open_beside()
+    settings = Settings(
+        threads=threads,
+        model_threads=model_threads,
+        batch_tokens=batch_tokens,
+        shared_batch_tokens=shared_batch_tokens,
+        queue_tokens=10**9,
+    )
+    encoder = opener(settings)(bundle)
     click.echo(
         f"{encoder.manifest.name} {encoder.manifest.version}, {threads} threads, {model_threads} "
         f"model threads, batches of {batch_tokens} and {shared_batch_tokens} tokens; "
@@ -98,15 +104,7 @@ def main(
     )
 
     def engine() -> Engine:
-        return Engine(
-            encoder,
-            batch_tokens=batch_tokens,
-            queue_tokens=10**9,
-            shared_batch_tokens=shared_batch_tokens,
-            model_threads=model_threads,
-            lone_tokens=Settings().lone_tokens,
-            beside_tokens=Settings().beside_tokens,
-        )
+        return engine_of(settings, encoder)
 
     if "batch" in parts:
         _weigh_a_batch(encoder)

@@ -27,9 +27,9 @@ from benchmarks import texts
 from benchmarks.texts import Kind
 from benchmarks.usage import bytes_of
 from models.bundle import DEFAULT_BUNDLE, Bundle
-from service.encoding.encoder import Encoder, Unit
+from service.encoding.encoder import Unit
 from service.settings import Settings
-from service.swapping import engine_of
+from service.swapping import engine_of, opener
 
 # Samples of the resident memory over the whole time; the first tenth does not count.
 _SAMPLES = 200
@@ -87,11 +87,8 @@ def growth_percent(samples: list[float]) -> float:
 async def _engine(
     bundle: Path, threads: int | None, words: list[str], seconds: float, clients: int
 ) -> tuple[list[float], int]:
-    encoder = Encoder.open(bundle, threads=threads)
-    limits = Settings()
-    encoder.warm_up(limits.batch_tokens)
-    encoder.open_beside()
-    engine = engine_of(limits, encoder)
+    settings = Settings(threads=threads)
+    engine = engine_of(settings, opener(settings)(bundle))
     try:
         return await _drive(
             lambda some: engine.encode([Unit(text, "text") for text in some]),

@@ -83,8 +83,7 @@ class OpenVinoGraph:
         OpenVINO raises where it cannot load the graph.
         """
         ov = _library()
-        core = ov.Core()
-        model = core.read_model(graph)
+        model = ov.Core().read_model(graph)
         _check_gathers(ov, model, limits, longest)
         _widen(model)
         return cls(model, precision, threads, _KEPT_KERNELS)
