@@ -121,6 +121,10 @@ class Collection:
         """Give the files back, of a collection that is deleted."""
         self._store.close()
 
+    def tend(self) -> None:
+        """Have done what is due, as after a write."""
+        self._tend(self._indexes)
+
     def upsert(
         self, entries: Sequence[Entry], vectors: Floats, instead_of: Mapping[str, int] | None = None
     ) -> Written:

@@ -107,13 +107,14 @@ class Collections:
     ) -> None:
         """`owner` is the process that speaks for the server: the supervisor where workers share it.
 
-        `tend` is given the indexes of a collection after each write; without it they are tended
-        in the thread that writes.
+        `tend` is given the indexes of a collection when it is opened and after each write;
+        without it they are tended in the thread that writes.
         """
         self._state = state.expanduser().absolute()
         self._folder = self._state / "collections"
         self._owner = os.getpid() if owner is None else owner
         self._tend = tend or Indexes.tend
+        self._tends_beside = tend is not None
         self._lock: Lock | None = None
         self._opened: dict[str, tuple[int, Collection]] = {}
         self._guard = threading.Lock()
@@ -247,6 +248,8 @@ class Collections:
         if not folder.exists():
             raise _not_found(name)
         collection = Collection.open(name, folder, self._tend)
+        if self._tends_beside:
+            collection.tend()
         with self._guard:
             self._opened[name] = (_number(folder / DATABASE_NAME), collection)
         return collection

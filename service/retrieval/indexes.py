@@ -129,6 +129,11 @@ class Indexes:
             if any(_wants_saving(kept) for kept in self._kept.values()):
                 self._save()
 
+    def gather(self) -> None:
+        """Have the vectors of every index at hand, where there is memory for them."""
+        for kept in list(self._kept.values()):
+            kept.index.gather()
+
     def save(self) -> None:
         """Save every index that changed, so that the next start has less to do."""
         with self._tending:

@@ -74,6 +74,7 @@ class CollectionWork:
     def _tend_now(self, indexes: Indexes) -> None:
         try:
             indexes.tend()
+            indexes.gather()
         except Exception:
             logger.exception("index_upkeep_failed")
         finally:

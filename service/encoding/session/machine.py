@@ -6,13 +6,12 @@ import ctypes
 import importlib.util
 import math
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from service.control_groups import cpu_quota
 from service.encoding.session.choice import Device, Machine, Runtime, Wish
 
 _CPU_INFO = Path("/proc/cpuinfo")
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUP = Path("/proc/self/cgroup")
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
 _INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
@@ -49,34 +48,7 @@ def available_cores() -> int:
     are held back.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota = cpu_quota(_CGROUPS, _OWN_CGROUP)
-    return max(1, math.floor(min(bound or 1, quota)))
-
-
-def cpu_quota(cgroups: Path, own: Path) -> float:
-    """Cores' worth of time that this process gets, by its control group and those above it.
-
-    `cgroups` is where the hierarchy of version 2 is mounted, `own` tells the place in it, as
-    `/proc/self/cgroup` does. Infinite where nothing limits it or there is no such hierarchy.
-    """
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return math.inf
-    place = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
-    if place is None:
-        return math.inf
-    group = PurePosixPath(place)
-    return min(_quota_of(cgroups / each / "cpu.max") for each in (group, *group.parents))
-
-
-def _quota_of(file: Path) -> float:
-    """What a `cpu.max` allows: `MICROSECONDS PERIOD`, or `max PERIOD` for all."""
-    try:
-        quota, period = file.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return math.inf
-    return math.inf if quota == "max" else int(quota) / int(period)
+    return max(1, math.floor(min(bound or 1, cpu_quota())))
 
 
 def _has_flag(flags: set[str]) -> bool:

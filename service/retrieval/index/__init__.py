@@ -23,7 +23,8 @@ wait for each other, and never long. Nothing here starts a thread.
 collection should have done in a thread of its own: `"absorb"`: call `index.absorb()`, which takes
 the new into the structure beside searches and writes; `"rebuild"`: the collection has outgrown the
 structure, or much of it is removed: build another from the store, bring it up to date with what was
-written meanwhile, and put it in this one's place; None: nothing.
+written meanwhile, and put it in this one's place; None: nothing. Where there is a thread for it,
+`index.gather()` after a load has the vectors at hand before searches meet them.
 """
 
 from service.retrieval.index.index import Index

@@ -67,19 +67,22 @@ def sample(
     return Sample(vectors, rows, scores[:, wanted - 1], wanted, allowed)
 
 
-def recall(structure: Structure, effort: Effort, of: Sample) -> float:
+def recall(structure: Structure, effort: Effort, of: Sample, *, at_hand: bool = False) -> float:
     """The share of right hits that the structure, built of the sample's vectors, finds."""
-    return measured(structure, effort, of)[0]
+    return measured(structure, effort, of, at_hand=at_hand)[0]
 
 
-def measured(structure: Structure, effort: Effort, of: Sample) -> tuple[float, float]:
+def measured(
+    structure: Structure, effort: Effort, of: Sample, *, at_hand: bool = False
+) -> tuple[float, float]:
     """Recall, and seconds for a query in batches, exact re-ranking included.
 
-    Seconds of this thread's work, which what else runs on the machine does not stretch.
+    With `at_hand` as where all vectors lie in memory. Seconds of this thread's work, which what
+    else runs on the machine does not stretch.
     """
     index, numbers = structure.faiss_index, np.arange(len(structure))
     same = Structure.of(structure.design, index, numbers, len(structure))
-    main = Main.of(same, effort, Kept.of(of.vectors))
+    main = Main.of(same, effort, Kept.of(of.vectors), at_hand=at_hand)
     queries, found, spent = of.queries, 0, 0.0
     for start in range(0, len(queries), BATCH):
         some = slice(start, start + BATCH)

@@ -10,7 +10,7 @@ import numpy as np
 
 from service.retrieval.index import audit
 from service.retrieval.index.audit import Sample
-from service.retrieval.index.design import REACH, Design, Effort, designs, lists_for
+from service.retrieval.index.design import REACH, Design, Effort, at_hand, designs, lists_for
 from service.retrieval.index.structure import Structure
 from service.retrieval.index.values import Floats, IndexReport, IndexWish, Keys
 
@@ -35,6 +35,7 @@ class Built:
     recall: float
     filtered_recall: float
     audited_queries: int
+    at_hand: bool  # it was measured with all vectors in memory
 
     def report(self, of: IndexReport) -> IndexReport:
         """`of` with what is known here."""
@@ -62,13 +63,15 @@ def build(keys: Keys, vectors: Floats, wish: IndexWish, on: int = 1) -> Built:
     best: Built | None = None
     for design in _ranked(able, vectors, wish, on):
         structure = Structure.build(design, keys, vectors, on)
-        effort = tune(structure, tuned_on, wish)
+        all_in = at_hand(design, len(keys), vectors.shape[1], wish)
+        effort = tune(structure, tuned_on, wish, all_in)
         built = Built(
             structure,
             effort,
-            audit.recall(structure, effort, audited_on),
-            audit.recall(structure, effort, filtered_on),
+            audit.recall(structure, effort, audited_on, at_hand=all_in),
+            audit.recall(structure, effort, filtered_on, at_hand=all_in),
             len(audited_on.rows),
+            all_in,
         )
         if passes(built, wish):
             return built
@@ -87,20 +90,22 @@ def _ranked(able: list[Design], vectors: Floats, wish: IndexWish, on: int) -> It
     """The designs in the order in which they should be tried."""
     if len(able) == 1:
         return iter(able)
-    if len(vectors) > _COMPARED_ON:
+    size = len(vectors)
+    if size > _COMPARED_ON:
         chosen = np.random.default_rng(3).choice(len(vectors), _COMPARED_ON, replace=False)
         vectors = np.ascontiguousarray(vectors[np.sort(chosen)])
     tuned_on = audit.sample(vectors, _TUNED_ON, 0, on=on)
     numbers = np.arange(len(vectors))
     costs = []
     for place, design in enumerate(able):
+        all_in = at_hand(design, size, vectors.shape[1], wish)
         smaller = design
         if design.kind == "ivf" and "nlist" not in wish.parameters:
             parameters = {**design.parameters, "nlist": lists_for(len(vectors))}
             smaller = replace(design, parameters=parameters)
         structure = Structure.build(smaller, numbers, vectors, on)
-        effort = tune(structure, tuned_on, wish)
-        found, query_s = audit.measured(structure, effort, tuned_on)
+        effort = tune(structure, tuned_on, wish, all_in)
+        found, query_s = audit.measured(structure, effort, tuned_on, at_hand=all_in)
         logger.info(
             "index_compared kind=%s recall=%.3f query_us=%.0f on=%d",
             design.kind,
@@ -117,10 +122,10 @@ def aim(wish: IndexWish) -> float:
     return wish.recall + 0.2 * (1 - wish.recall)
 
 
-def tune(structure: Structure, on: Sample, wish: IndexWish) -> Effort:
+def tune(structure: Structure, on: Sample, wish: IndexWish, all_in: bool) -> Effort:
     """The fastest effort with the recall aimed at, or the one with the most recall.
 
-    What the caller fixed stays fixed.
+    `all_in` tells whether all vectors lie in memory. What the caller fixed stays fixed.
     """
     own = wish.parameters
     kind = structure.design.kind
@@ -132,24 +137,25 @@ def tune(structure: Structure, on: Sample, wish: IndexWish) -> Effort:
         widths = [own["width"]]
     found: list[tuple[float, Effort]] = []
     for width in widths:
-        reach = _least(structure, on, aim(wish), reaches, width)
+        reach = _least(structure, on, aim(wish), reaches, width, all_in)
         if reach is None:
             break  # narrower still finds less
         effort = Effort(reach, width)
-        found.append((audit.measured(structure, effort, on)[1], effort))
+        found.append((audit.measured(structure, effort, on, at_hand=all_in)[1], effort))
     if not found:
         return Effort(reaches[-1], widths[0])
     return min(found, key=lambda each: each[0])[1]
 
 
 def _least(
-    structure: Structure, on: Sample, recall: float, reaches: list[int], width: int
+    structure: Structure, on: Sample, recall: float, reaches: list[int], width: int, all_in: bool
 ) -> int | None:
     """The least reach with that recall, which rises with the reach; None where none has it."""
     low, high = 0, len(reaches)
     while low < high:
         middle = (low + high) // 2
-        if audit.recall(structure, Effort(reaches[middle], width), on) >= recall:
+        effort = Effort(reaches[middle], width)
+        if audit.recall(structure, effort, on, at_hand=all_in) >= recall:
             high = middle
         else:
             low = middle + 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from service.control_groups import memory_bytes
 from service.errors import InvalidInput
 from service.retrieval.index.values import RECALL_AT, IndexWish
 
@@ -14,6 +15,10 @@ Approximate = Literal["hnsw", "ivf"]
 
 _KEY_BYTES = 25  # a key, the same in order with its position, and whether it is alive
 _NUMBER_BYTES = 8  # FAISS's own number of a vector, in an inverted list
+
+# The vectors of one index may be counted on to lie in memory up to this part of it: there are
+# other collections, other processes of the server, and the model.
+_MEMORY_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,14 @@ def fits(design: Design, size: int, dimension: int, wish: IndexWish) -> bool:
     """Whether the memory that `wish` allows holds `size` vectors in this design."""
     allowed = wish.memory_bytes
     return allowed is None or size * design.bytes_per_vector(dimension) <= allowed
+
+
+def at_hand(design: Design, size: int, dimension: int, wish: IndexWish) -> bool:
+    """Whether there is memory for all `size` vectors themselves, beside the codes of `design`."""
+    allowed = memory_bytes() / _MEMORY_PARTS
+    if wish.memory_bytes is not None:
+        allowed = min(allowed, wish.memory_bytes - size * design.bytes_per_vector(dimension))
+    return 4 * size * dimension <= allowed
 
 
 def lists_for(size: int) -> int:

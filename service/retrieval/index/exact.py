@@ -12,6 +12,9 @@ from service.retrieval.index.values import Bools, Floats, Keys
 _PRODUCT_QUERIES = 8
 # Rows copied at a time: 25 MB of 384 dimensions.
 _BLOCK_ROWS = 16_384
+# From so many times as many candidates as are wanted on, parting them before they are sorted is
+# faster than sorting all.
+_SORTED = 8
 
 
 def nearest(queries: Floats, rows: Floats, k: int, mask: Bools | None) -> tuple[Floats, Keys]:
@@ -63,8 +66,12 @@ def best(scores: Floats, numbers: Keys, k: int) -> tuple[Floats, Keys]:
         more_scores, more_numbers = empty(n, k - m)
         scores = np.concatenate([scores, more_scores], axis=1)
         numbers = np.concatenate([numbers, more_numbers], axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     rows = np.arange(n)[:, None]
+    if m > _SORTED * k:
+        # In their order, so that of equals the first stays the first.
+        chosen = np.sort(np.argpartition(-scores, k, axis=1)[:, :k], axis=1)
+        scores, numbers = scores[rows, chosen], numbers[rows, chosen]
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return scores[rows, order], numbers[rows, order]
 
 

@@ -70,6 +70,11 @@ class Kept:
         # Zeros that nobody reads take no memory.
         return cls(np.zeros((count, dimension), np.float32), np.zeros(count, np.bool_), None)
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether what is fetched is kept: there is a file, and the disk has had room for it."""
+        return self.file is not None and not self.file.warned
+
     def grown(self, vectors: Floats) -> Self:
         """The same with `vectors` (m, dim) behind; this one stays as it is."""
         count, dimension = self.rows.shape
@@ -121,12 +126,17 @@ class Kept:
         missing = (positions >= 0) & ~known
         if missing.any():
             distinct, which = np.unique(positions[missing], return_inverse=True)
-            vectors = fetch(distinct)
+            vectors = self.fetched(distinct, fetch)
             cosines = np.einsum("md,md->m", vectors[which], queries[np.nonzero(missing)[0]])
             scores[missing] = np.where(np.isnan(cosines), -np.inf, cosines)
-            present = ~np.isnan(vectors[:, 0])
-            self.keep(distinct[present], vectors[present])
         return scores
+
+    def fetched(self, positions: Keys, fetch: FetchPositions) -> Floats:
+        """What `fetch` gives for rising `positions`, and here the next time."""
+        vectors = fetch(positions)
+        present = ~np.isnan(vectors[:, 0])
+        self.keep(positions[present], vectors[present])
+        return vectors
 
 
 def _warn(error: OSError) -> None:

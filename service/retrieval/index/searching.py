@@ -18,9 +18,9 @@ from service.retrieval.index.values import RECALL_AT, Bools, Fetch, Floats, Keys
 # meets, and it misses none.
 COMPARED_ROWS = 10_000
 _FETCHED_ROWS = 4096
-# Up to so many candidates of product codes for each hit are scored by their vectors at once, which
-# mostly lie in memory: codes of eight bits in between would take longer. Of more, those codes spare
-# reading most where they do not.
+# Up to so many candidates of product codes for each hit are scored by their vectors at once,
+# wherever these lie: codes of eight bits in between would take longer. Of more, those codes spare
+# reading most, unless all vectors are at hand.
 _AT_ONCE = 8
 
 
@@ -35,6 +35,7 @@ class Main:
     living: int
     bits: Bits | None  # `alive` packed, None where all are
     mirror: Mirror | None  # the same vectors on a GPU
+    at_hand: bool  # `kept` has all that are alive, and there is memory for them
 
     @classmethod
     def of(
@@ -44,13 +45,15 @@ class Main:
         kept: Kept,
         alive: Bools | None = None,
         mirror: Mirror | None = None,
+        *,
+        at_hand: bool = False,
     ) -> Self:
         """All alive, or those that `alive` tells."""
         if alive is None:
             alive = np.ones(len(structure), np.bool_)
         living = int(np.count_nonzero(alive))
         bits = None if living == len(alive) else np.packbits(alive, bitorder="little")
-        return cls(structure, effort, kept, alive, living, bits, mirror)
+        return cls(structure, effort, kept, alive, living, bits, mirror, at_hand)
 
     def without(self, keys: Keys) -> Self:
         """The same without `keys`, which need not be here."""
@@ -59,7 +62,9 @@ class Main:
             return self
         alive = self.alive.copy()
         alive[positions] = False
-        return self.of(self.structure, self.effort, self.kept, alive, self.mirror)
+        return self.of(
+            self.structure, self.effort, self.kept, alive, self.mirror, at_hand=self.at_hand
+        )
 
     def search(
         self, queries: Floats, k: int, allowed: Keys | None, fetch: Fetch
@@ -114,6 +119,9 @@ class Main:
         """The k best, searched on with more effort where fewer candidates than there are came."""
         if self.structure.design.kind == "ivf" and effort.width <= _AT_ONCE:
             positions = self.structure.listed(queries, max(k, RECALL_AT), effort, bits)
+        elif self.structure.design.kind == "ivf" and self.at_hand:
+            # The same candidates as below, so that what was audited so holds there.
+            positions = self.structure.listed(queries, surplus(max(k, RECALL_AT)), effort, bits)
         else:
             positions = self.structure.candidates(queries, surplus(k), effort, bits)
         short = np.flatnonzero((positions >= 0).sum(axis=1) < min(k, findable))

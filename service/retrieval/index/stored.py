@@ -60,7 +60,9 @@ class State:
             raise ValueError("a state without a structure has none to grow")
         same = self.rows.same(keys, stamps)
         alive = np.concatenate([self.main.alive, same])
-        main = Main.of(grown, self.main.effort, kept, alive, self.main.mirror)
+        before = self.main
+        at_hand = before.at_hand and bool(kept.there[-len(same) :].all())
+        main = Main.of(grown, before.effort, kept, alive, before.mirror, at_hand=at_hand)
         return replace(self, rows=self.rows.without(keys[same]), main=main)
 
 

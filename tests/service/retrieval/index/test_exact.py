@@ -31,3 +31,23 @@ def test_the_nearest_are_those_of_a_full_sort(
         assert set(found.tolist()) <= set(able.tolist())
         assert (row_numbers[len(wanted) :] == -1).all()
         assert np.isneginf(row_scores[len(wanted) :]).all()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 1 << 30), st.integers(0, 4), st.integers(0, 60), st.integers(1, 12))
+def test_the_best_are_those_of_a_full_sort_however_many_there_are(
+    seed: int, rows: int, columns: int, k: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.permuted(np.tile(np.arange(columns, dtype=np.float32), (rows, 1)), axis=1)
+    numbers = rng.integers(0, 1000, (rows, columns))
+    scores[rng.random(scores.shape) < 0.2] = -np.inf
+    best, found = exact.best(scores, numbers, k)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    width = min(k, columns)
+    np.testing.assert_array_equal(best[:, :width], np.take_along_axis(scores, order, axis=1))
+    there = np.isfinite(best[:, :width])
+    wanted = np.take_along_axis(numbers, order, axis=1)
+    np.testing.assert_array_equal(found[:, :width][there], wanted[there])
+    assert np.isneginf(best[:, width:]).all()
+    assert (found[:, width:] == -1).all()

@@ -55,6 +55,10 @@ class AnyIndex(RuleBasedStateMachine):
     def absorb(self) -> None:
         self.index.absorb()
 
+    @rule()
+    def gather(self) -> None:
+        self.index.gather()
+
     @rule(keys=_key_lists)
     def add(self, keys: list[int]) -> None:
         vectors = unit_rows(self.rng, len(keys), DIMENSION)
