@@ -54,13 +54,14 @@ class Batcher:
     call from several threads if `threads` is more than one. Must be made inside a running event
     loop, and used on it alone.
 
-    A request of at most `lone_tokens` tokens, padding included, runs on the event loop itself where
-    nobody else has asked for LONE_S: to hand a batch to a thread and back costs as much as a short
-    text takes, and there is nobody whom the loop keeps waiting.
-
     With `beside`, which loads batches as `load` does for a model that waits for no other, one more
     thread runs rows of small requests while the others run batches of less urgent ones: at most
     `beside_tokens` at a time.
+
+    A request of at most `lone_tokens` tokens, padding included, runs on the event loop itself where
+    no other small one has come for LONE_S: to hand a batch to a thread and back costs as much as a
+    short text takes, and there is nobody whom the loop keeps waiting for long. It runs by `load`
+    where nothing else does, and by `beside` where less urgent batches run.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Batcher:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._load = load
+        self._beside = beside
         self._measured = measured
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -144,10 +146,10 @@ class Batcher:
         """
         if not self.running:
             raise NotReady("the service is stopping; send the request to another instance")
-        short = len(rows) * max(map(len, rows)) <= self._lone_tokens
-        if short and not whole and priority is Priority.INTERACTIVE:
-            if await self._is_alone():
-                return self._run_here(rows)
+        tokens = len(rows) * max(map(len, rows))
+        if tokens <= self._lone_tokens and not whole and priority is Priority.INTERACTIVE:
+            if load := await self._load_here(tokens):
+                return self._run_here(rows, load)
             if not self.running:
                 raise NotReady("the service stopped before this request was done")
         answer = Answer(self._loop.create_future(), len(rows))
@@ -168,32 +170,39 @@ class Batcher:
             if not self._answers:
                 self._answered.set()
 
-    async def _is_alone(self) -> bool:
-        """Whether nobody else asks, did so lately, or comes in at this very moment."""
+    async def _load_here(self, tokens: int) -> Load | None:
+        """How a request of so many tokens is run on the event loop; None where it is not.
+
+        It is where no other small request waits, came lately, or comes in at this very moment.
+        """
         self._arriving += 1
         try:
             self._look_for_company()
             # What else has come in by now is read before this goes on.
             await asyncio.sleep(0)
             self._look_for_company()
-            if self._clock() - self._in_company < LONE_S:
-                return False
+            if self._clock() - self._in_company < LONE_S or not self.running:
+                return None
             with self._lock:
                 # A batch may still run for a caller that has left.
-                return self._schedule.idle and self.running
+                if self._schedule.idle:
+                    return self._load
+                urgent = self._schedule.is_busy_with(Lane.SINGLE)
+            return None if urgent or tokens > self._beside_tokens else self._beside
         finally:
             self._arriving -= 1
 
     def _look_for_company(self) -> None:
-        if self._answers or self._arriving > 1:
+        others = any(request.lane is Lane.SINGLE for request in self._answers)
+        if others or self._arriving > 1:
             self._in_company = self._clock()
 
-    def _run_here(self, rows: Sequence[Row]) -> Vectors:
-        """The vectors of a request that is alone, as `_run` and `_deliver` come to them."""
+    def _run_here(self, rows: Sequence[Row], load: Load) -> Vectors:
+        """The vectors of a request that runs on the event loop: `_run` and `_deliver` in one."""
         waits = [0.0] * len(rows)
         started = self._clock()
         try:
-            vectors = _checked(self._load(rows)(), len(rows))
+            vectors = _checked(load(rows)(), len(rows))
         except Exception as error:
             logger.exception("batch_failed rows=%d", len(rows))
             self._count(rows, waits, self._clock() - started, failed=True)

@@ -72,6 +72,10 @@ class Schedule:
         """Whether no row waits, and no batch is formed or runs."""
         return not self.rows and not any(self._running.values())
 
+    def is_busy_with(self, lane: Lane) -> bool:
+        """Whether a row of `lane` waits, or a batch of it is formed or runs."""
+        return bool(self._lanes[lane].rows or self._running[lane])
+
     def lane_of(self, rows: Sequence[Row], priority: Priority) -> Lane:
         """The lane of a request with these rows."""
         if priority is Priority.JOB:

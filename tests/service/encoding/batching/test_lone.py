@@ -115,6 +115,36 @@ async def test_a_batch_that_runs_for_nobody_is_not_run_beside() -> None:
         await batcher.close()
 
 
+@pytest.mark.parametrize("priority", [Priority.JOB, Priority.INTERACTIVE], ids=["job", "large"])
+@on_a_loop
+async def test_beside_batches_of_others_the_only_small_request_runs_on_the_loop(
+    priority: Priority,
+) -> None:
+    gate, threads = Gate(), list[str]()
+    batcher = Batcher(
+        gate, batch_tokens=64, lone_tokens=4, beside=_noting(threads), beside_tokens=3
+    )
+    try:
+        running = submit(batcher, *[row_of(each) for each in range(9)], priority=priority)
+        await gate.entered()
+        here = threading.current_thread().name
+        for _ in range(2):  # the job is no company
+            assert (await batcher.submit([row_of(5, 1)])).tolist() == [[5]]
+        assert threads == [here, here]
+        await asyncio.gather(batcher.submit([row_of(17)]), batcher.submit([row_of(18)]))
+        assert set(threads[2:]) == {"model-beside"}
+        await asyncio.sleep(LONE_S * 1.1)
+        threads.clear()
+        assert (await batcher.submit([row_of(19, 1, 1, 1)])).tolist() == [[19]]
+        assert threads == ["model-beside"]  # it is too long for the loop
+        assert not running.done()
+        gate.open()
+        assert (await running).tolist() == [[each] for each in range(9)]
+    finally:
+        gate.open()
+        await batcher.close()
+
+
 @on_a_loop
 async def test_a_failure_is_that_of_the_queue() -> None:
     def load(rows: Sequence[Row]) -> Callable[[], Vectors]:
