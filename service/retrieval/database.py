@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from service.errors import ClientGone, PolygrainError, StorageFull, StorageUnavailable
@@ -20,6 +21,9 @@ _BUSY_S = 30
 
 # Between two attempts at what SQLite does not wait for.
 _RETRY_S = 0.01
+
+# What the file of a log's index takes at first.
+_SHARED_BYTES = 32_768
 
 # Pages of the log that are gathered before they are copied into the database: 16 MiB.
 _CHECKPOINT_PAGES = 4_096
@@ -173,6 +177,8 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> PolygrainError:
             f"{path} is damaged ({error}); restore it from a backup or import an export"
         )
     if code == sqlite3.SQLITE_IOERR:
+        if _has_no_room(path):
+            return _full(path)
         return StorageUnavailable(f"the disk failed under {path} ({error}); check it")
     return PolygrainError(f"SQLite failed on {path.name}: {error}")
 
@@ -183,6 +189,15 @@ def _of_system(error: OSError, path: Path) -> PolygrainError:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
         return _not_writable(Path(error.filename or path))
     return StorageUnavailable(f"the disk failed under {path} ({error.strerror}); check it")
+
+
+def _has_no_room(path: Path) -> bool:
+    """Whether the disk lacks what SQLite needs beside its log to open a file: it calls that an
+    error of the disk."""
+    with suppress(OSError):
+        there = os.statvfs(path.parent)
+        return there.f_bavail * there.f_frsize < _SHARED_BYTES
+    return False
 
 
 def _full(path: Path) -> StorageFull:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from service.errors import (
 )
 from service.retrieval import indexes, searching, store
 from service.retrieval.collection import DATABASE_NAME, Collection
-from service.retrieval.database import Database
+from service.retrieval.database import Database, storage_errors
 from service.retrieval.filters import parse_filter
 from service.retrieval.folder import Collections
 from service.retrieval.index import Index, IndexWish
@@ -138,6 +140,18 @@ def test_a_full_disk_is_said_and_loses_nothing(docs: Collection) -> None:
     writer.execute("PRAGMA max_page_count = 100000")
     docs.upsert([entry("later")], rows[1:2])
     assert docs.count() == 2
+
+
+@pytest.mark.parametrize(("free", "said"), [(7, StorageFull), (8, StorageUnavailable)])
+def test_a_disk_that_fails_for_want_of_room_is_said_to_be_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: type[Exception]
+) -> None:
+    there = SimpleNamespace(f_bavail=free, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda folder: there)
+    failed = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    with pytest.raises(said), storage_errors(tmp_path / DATABASE_NAME):
+        raise failed
 
 
 def test_a_disk_that_cannot_be_written_is_said(docs: Collection) -> None:
