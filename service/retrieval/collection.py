@@ -90,16 +90,24 @@ class Collection:
         Store.create(folder / DATABASE_NAME, settings)
 
     @classmethod
-    def open(cls, name: str, folder: Path, tend: Callable[[Indexes], None]) -> Collection:
+    def open(
+        cls,
+        name: str,
+        folder: Path,
+        tend: Callable[[Indexes], None],
+        opened: Callable[[Indexes], None] = lambda indexes: None,
+    ) -> Collection:
         """The collection in `folder`, its indexes loaded and brought up to date.
 
         `tend` is given the indexes after each write, to let them do in a thread of its own what is
-        due. A saved index that is damaged is set aside and built anew.
+        due, and `opened` now, to have their vectors read before searches meet them. A saved index
+        that is damaged is set aside and built anew.
         """
         if not (folder / DATABASE_NAME).exists():
             raise StorageUnavailable(f"{folder} holds no {DATABASE_NAME}; restore it or delete it")
         collection = cls(name, folder, Store.open(folder / DATABASE_NAME), tend)
         collection._catch_up()
+        opened(collection._indexes)
         return collection
 
     @property
@@ -120,10 +128,6 @@ class Collection:
     def abandon(self) -> None:
         """Give the files back, of a collection that is deleted."""
         self._store.close()
-
-    def tend(self) -> None:
-        """Have done what is due, as after a write."""
-        self._tend(self._indexes)
 
     def upsert(
         self, entries: Sequence[Entry], vectors: Floats, instead_of: Mapping[str, int] | None = None

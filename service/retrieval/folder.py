@@ -104,17 +104,18 @@ class Collections:
         *,
         owner: int | None = None,
         tend: Callable[[Indexes], None] | None = None,
+        opened: Callable[[Indexes], None] | None = None,
     ) -> None:
         """`owner` is the process that speaks for the server: the supervisor where workers share it.
 
-        `tend` is given the indexes of a collection when it is opened and after each write;
-        without it they are tended in the thread that writes.
+        `tend` is given the indexes of a collection after each write; without it they are tended
+        in the thread that writes. `opened` is given those of a collection that was opened.
         """
         self._state = state.expanduser().absolute()
         self._folder = self._state / "collections"
         self._owner = os.getpid() if owner is None else owner
         self._tend = tend or Indexes.tend
-        self._tends_beside = tend is not None
+        self._on_opening = opened or (lambda indexes: None)
         self._lock: Lock | None = None
         self._opened: dict[str, tuple[int, Collection]] = {}
         self._guard = threading.Lock()
@@ -247,9 +248,7 @@ class Collections:
             opened[1].abandon()
         if not folder.exists():
             raise _not_found(name)
-        collection = Collection.open(name, folder, self._tend)
-        if self._tends_beside:
-            collection.tend()
+        collection = Collection.open(name, folder, self._tend, self._on_opening)
         with self._guard:
             self._opened[name] = (_number(folder / DATABASE_NAME), collection)
         return collection

@@ -13,7 +13,7 @@ from service.errors import IndexDamaged, RecallTooLow, StorageFull, StorageUnava
 from service.retrieval.database import storage_errors
 from service.retrieval.index import Index, IndexWish
 from service.retrieval.store import Store, View
-from service.retrieval.values import Space
+from service.retrieval.values import Cancel, Space
 
 logger = logging.getLogger(__name__)
 
@@ -129,10 +129,10 @@ class Indexes:
             if any(_wants_saving(kept) for kept in self._kept.values()):
                 self._save()
 
-    def gather(self) -> None:
+    def gather(self, cancel: Cancel) -> None:
         """Have the vectors of every index at hand, where there is memory for them."""
         for kept in list(self._kept.values()):
-            kept.index.gather()
+            kept.index.gather(cancel.check)
 
     def save(self) -> None:
         """Save every index that changed, so that the next start has less to do."""

@@ -7,9 +7,11 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from service.errors import ClientGone
 from service.retrieval.folder import Collections
 from service.retrieval.indexes import Indexes
 from service.retrieval.values import Cancel
@@ -29,13 +31,14 @@ class CollectionWork:
     """The collections of a state folder behind `await`, to be made inside a running event loop."""
 
     def __init__(self, state: Path, owner: int) -> None:
-        self.collections = Collections(state, owner=owner, tend=self._tend)
+        self.collections = Collections(state, owner=owner, tend=self._tend, opened=self._opened)
         self._pools = {
             kind: ThreadPoolExecutor(threads, thread_name_prefix=f"collections-{kind}")
             for kind, threads in _THREADS.items()
         }
         self._tending: set[Indexes] = set()
         self._guard = threading.Lock()
+        self._closing = Cancel()
 
     async def run(self, kind: Kind, function: Callable[[Cancel], _Result]) -> _Result:
         """What `function` makes in a thread of a kind; told to stop where the caller gives up."""
@@ -56,9 +59,22 @@ class CollectionWork:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._closing.set()
         for pool in self._pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
         self.collections.close()
+
+    def _opened(self, indexes: Indexes) -> None:
+        with suppress(RuntimeError):  # closing
+            self._pools["slow"].submit(self._gather, indexes)
+
+    def _gather(self, indexes: Indexes) -> None:
+        try:
+            indexes.gather(self._closing)
+        except ClientGone:  # closing
+            return
+        except Exception:
+            logger.exception("index_vectors_not_gathered")
 
     def _tend(self, indexes: Indexes) -> None:
         """Have what is due done beside everything else, once at a time for each collection."""
@@ -74,7 +90,6 @@ class CollectionWork:
     def _tend_now(self, indexes: Indexes) -> None:
         try:
             indexes.tend()
-            indexes.gather()
         except Exception:
             logger.exception("index_upkeep_failed")
         finally:

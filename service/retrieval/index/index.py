@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,7 +98,7 @@ class Index:
                 mirror = _mirror(wish, blocks(vectors), *vectors.shape)
                 kept = Kept.empty(len(keys), vectors.shape[1], folder)
                 kept.keep(np.arange(len(keys)), vectors)
-                at_hand = built.at_hand and bool(kept.there.all())
+                at_hand = built.at_hand and kept.takes_more
                 main = Main.of(built.structure, built.effort, kept, mirror=mirror, at_hand=at_hand)
                 state = State(nothing, main)
         if rows is not None:
@@ -198,32 +198,25 @@ class Index:
             with self._writing:
                 self._state = self._state.absorbed(grown, kept, keys, stamps)
 
-    def gather(self) -> None:
+    def gather(self, check: Callable[[], None] = lambda: None) -> None:
         """Read the vectors of the structure that are not at hand, if there is memory for them all.
 
-        Searches and writes go on. Nothing is read where all are, as after a build.
+        Searches and writes go on, and find the same as before, sooner. Nothing is read where all
+        are at hand, as after a build. `check` is called now and then; what it raises ends this.
         """
         with self._absorbing:
             main = self._state.main
-            if main is None or main.at_hand or not main.kept.takes_more:
+            if main is None or not main.at_hand:
                 return
             structure, kept = main.structure, main.kept
-            if not design.at_hand(
-                structure.design, len(structure), structure.dimension, self._wish
-            ):
-                return
             for start in range(0, len(structure), _FETCHED_ROWS):
+                check()
                 if not kept.takes_more:
                     return
                 some = slice(start, start + _FETCHED_ROWS)
                 positions = start + np.flatnonzero(main.alive[some] & ~kept.there[some])
                 if len(positions):
                     kept.fetched(positions, lambda some: self._fetch(structure.keys[some]))
-            with self._writing:
-                # What was removed meanwhile is no longer alive; the rest is as it was.
-                if main := self._state.main:
-                    main = replace(main, at_hand=bool(kept.there[main.alive].all()))
-                    self._state = replace(self._state, main=main)
 
     def search(self, queries: Floats, k: int, *, allowed: Keys | None = None) -> Hits:
         """The k nearest of each of `queries` (q, dim), unit rows; only `allowed` keys where given.

@@ -35,7 +35,7 @@ class Main:
     living: int
     bits: Bits | None  # `alive` packed, None where all are
     mirror: Mirror | None  # the same vectors on a GPU
-    at_hand: bool  # `kept` has all that are alive, and there is memory for them
+    at_hand: bool  # there is memory for all in `kept`, so that a search may read many
 
     @classmethod
     def of(

@@ -12,7 +12,7 @@ import numpy as np
 from service.errors import IndexDamaged, InvalidInput
 from service.faiss_library import faiss
 from service.retrieval.index import snapshot
-from service.retrieval.index.design import Design, Effort
+from service.retrieval.index.design import Design, Effort, at_hand
 from service.retrieval.index.kept import Kept
 from service.retrieval.index.rows import Rows
 from service.retrieval.index.searching import Main
@@ -61,7 +61,7 @@ class State:
         same = self.rows.same(keys, stamps)
         alive = np.concatenate([self.main.alive, same])
         before = self.main
-        at_hand = before.at_hand and bool(kept.there[-len(same) :].all())
+        at_hand = before.at_hand and kept.takes_more
         main = Main.of(grown, before.effort, kept, alive, before.mirror, at_hand=at_hand)
         return replace(self, rows=self.rows.without(keys[same]), main=main)
 
@@ -93,9 +93,9 @@ def read(path: Path) -> tuple[State, IndexWish, IndexReport, int]:
     try:
         keys, vectors = checked(found.sections["rows.keys"], found.sections["rows.vectors"])
         _match((vectors.shape[1],), (found.dimension,))
-        main = _main(found, path.parent) if "main" in found.fields else None
-        state = State(Rows.of(keys, vectors), main)
         wish = IndexWish(**found.fields["wish"])
+        main = _main(found, wish, path.parent) if "main" in found.fields else None
+        state = State(Rows.of(keys, vectors), main)
         report = IndexReport(**found.fields["report"])
     # RuntimeError is FAISS's.
     except (ValueError, KeyError, TypeError, RuntimeError, InvalidInput) as error:
@@ -105,7 +105,7 @@ def read(path: Path) -> tuple[State, IndexWish, IndexReport, int]:
     return state, wish, report, found.sequence
 
 
-def _main(found: Snapshot, folder: Path) -> Main:
+def _main(found: Snapshot, wish: IndexWish, folder: Path) -> Main:
     values = found.fields["main"]
     keys, alive = found.sections["main.keys"], found.sections["main.alive"]
     index = faiss.read_index(faiss.PyCallbackIOReader(_reader(found.sections["main.faiss"])))
@@ -117,7 +117,8 @@ def _main(found: Snapshot, folder: Path) -> Main:
     structure = Structure.of(design, index, keys.copy(), int(values["trained_size"]))
     living: Bools = np.unpackbits(alive, count=len(keys)).view(np.bool_)
     kept = Kept.empty(len(keys), found.dimension, folder)
-    return Main.of(structure, Effort(**values["effort"]), kept, living)
+    room = at_hand(design, len(keys), found.dimension, wish) and kept.takes_more
+    return Main.of(structure, Effort(**values["effort"]), kept, living, at_hand=room)
 
 
 def _reader(content: Array) -> Any:  # noqa: ANN401

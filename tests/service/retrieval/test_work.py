@@ -86,8 +86,8 @@ def test_a_collection_that_is_opened_has_its_vectors_at_hand_before_they_are_ask
         fetched.append(len(keys))
         return fetch(store, keys)
 
-    def told(indexes: Indexes) -> None:
-        gather(indexes)
+    def told(indexes: Indexes, cancel: Cancel) -> None:
+        gather(indexes, cancel)
         gathered.set()
 
     monkeypatch.setattr(Store, "fetch", counted)

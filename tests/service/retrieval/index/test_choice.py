@@ -9,13 +9,14 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from service.errors import IndexDamaged, InvalidInput, RecallTooLow
+from service.errors import ClientGone, IndexDamaged, InvalidInput, RecallTooLow
 from service.faiss_library import blas_core
 from service.retrieval.index import Floats, Index, IndexWish, audit, searching, snapshot
 from service.retrieval.index import index as index_module
 from service.retrieval.index.design import Design, Effort, designs
 from service.retrieval.index.snapshot import Snapshot
 from service.retrieval.index.structure import Structure
+from service.retrieval.values import Cancel
 from tests.service.retrieval.index.stored import Stored, unit_rows
 
 DIMENSION = 32
@@ -73,36 +74,46 @@ def test_vectors_are_read_from_the_store_at_the_first_search_after_a_start(
         np.testing.assert_allclose(hits.scores, wanted.scores, atol=1e-6)
 
 
-def test_many_candidates_are_told_apart_by_codes_before_vectors_are_read(tmp_path: Path) -> None:
+_CODES_ALONE = 2000 * 100  # the vectors take 128 bytes each
+
+
+def test_many_candidates_are_told_apart_by_codes_where_vectors_may_lie_on_the_disk(
+    tmp_path: Path,
+) -> None:
     stored, queries = _stored(2000), unit_rows(np.random.default_rng(8), 5, DIMENSION)
-    for width in (8, 9):
-        wish = IndexWish("ivf", 0.5, None, {"nprobe": 8, "width": width})
+    for width, memory_bytes, read in (
+        (8, _CODES_ALONE, 8 * 10),
+        (9, _CODES_ALONE, searching.surplus(10)),
+        (9, None, 9 * searching.surplus(10)),
+    ):
+        wish = IndexWish("ivf", 0.5, memory_bytes, {"nprobe": 32, "width": width})
         Index.build(*stored.arrays(), wish, stored.fetch).save(tmp_path / "index", 1)
         loaded, _ = Index.load(tmp_path / "index", stored.fetch)
         stored.fetched = 0
         loaded.search(queries[:1], 10)
-        assert stored.fetched == (8 * 10 if width == 8 else searching.surplus(10))
+        assert stored.fetched == read
 
 
-def test_what_was_gathered_after_a_start_is_searched_as_what_was_built(tmp_path: Path) -> None:
+def test_what_was_gathered_after_a_start_is_found_as_before(tmp_path: Path) -> None:
     stored, queries = _stored(2000), unit_rows(np.random.default_rng(8), 50, DIMENSION)
     parameters = {"nlist": 64, "nprobe": 16, "width": 20}
-    memory = {"all": None, "codes alone": 2000 * 100}  # the vectors take 128 bytes each
-    searched: dict[str, Floats] = {}
-    for name, memory_bytes in memory.items():
+    searched: dict[int | None, Floats] = {}
+    for memory_bytes in (None, _CODES_ALONE):
         wish = IndexWish("ivf", 0.5, memory_bytes, parameters)
         built = Index.build(*stored.arrays(), wish, stored.fetch, folder=tmp_path)
         built.save(tmp_path / "index", 1)
         index, _ = Index.load(tmp_path / "index", stored.fetch)
+        before = index.search(queries[:1], 10)
+        index.gather()
         stored.fetched = 0
         index.gather()
-        index.gather()
-        assert stored.fetched == (2000 if name == "all" else 0)
-        searched[name] = index.search(queries, 10).scores
-        again = built.search(queries, 10).scores
-        np.testing.assert_allclose(again, searched[name], atol=1e-6)
+        hits = index.search(queries, 10)
+        assert (stored.fetched == 0) == (memory_bytes is None)
+        np.testing.assert_array_equal(hits.keys, built.search(queries, 10).keys)
+        np.testing.assert_array_equal(hits.keys[:1], before.keys)
+        searched[memory_bytes] = hits.scores
     # Without the detour by codes no less is found of the same candidates.
-    assert (searched["all"] >= searched["codes alone"] - 1e-6).all()
+    assert (searched[None] >= searched[_CODES_ALONE] - 1e-6).all()
 
 
 def test_what_is_gathered_is_what_the_store_has_and_the_disk_takes(
@@ -121,7 +132,6 @@ def test_what_is_gathered_is_what_the_store_has_and_the_disk_takes(
     assert stored.fetched == 1900
     index.remove(gone[100:])
     index.gather()
-    assert stored.fetched == 1900
     index.search(queries, 10)
     assert stored.fetched == 1900
 
@@ -139,6 +149,19 @@ def test_what_is_gathered_is_what_the_store_has_and_the_disk_takes(
     np.testing.assert_allclose(
         index.search(queries, 10).scores, built.search(queries, 10).scores, atol=1e-6
     )
+
+
+def test_gathering_ends_where_it_is_told_to(tmp_path: Path) -> None:
+    stored = _stored(2000)
+    wish = IndexWish("ivf", 0.5, None, {"nprobe": 8, "width": 20})
+    Index.build(*stored.arrays(), wish, stored.fetch).save(tmp_path / "index", 1)
+    index, _ = Index.load(tmp_path / "index", stored.fetch)
+    cancel = Cancel()
+    cancel.set()
+    stored.fetched = 0
+    with pytest.raises(ClientGone):
+        index.gather(cancel.check)
+    assert stored.fetched == 0
 
 
 def test_too_little_recall_is_refused_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
