@@ -100,8 +100,8 @@ class Collection:
         """The collection in `folder`, its indexes loaded and brought up to date.
 
         `tend` is given the indexes after each write, to let them do in a thread of its own what is
-        due, and `opened` now, to have their vectors read before searches meet them. A saved index
-        that is damaged is set aside and built anew.
+        due, and `opened` now, for what an earlier process left undone. A saved index that is
+        damaged is set aside and built anew.
         """
         if not (folder / DATABASE_NAME).exists():
             raise StorageUnavailable(f"{folder} holds no {DATABASE_NAME}; restore it or delete it")

@@ -65,6 +65,8 @@ class CollectionWork:
         self.collections.close()
 
     def _opened(self, indexes: Indexes) -> None:
+        # A process that was killed may have left upkeep undone.
+        self._tend(indexes)
         with suppress(RuntimeError):  # closing
             self._pools["slow"].submit(self._gather, indexes)
 
