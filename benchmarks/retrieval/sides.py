@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +60,7 @@ def _ours(wish: IndexWish) -> Build:
         if chosen is None:
             only = Searcher(lambda queries, k, _: index.search(queries, k).keys, _ONE, what)
             return {"ours, index alone": only}
-        views = {effort: index.tried(effort) for effort in _around(chosen)}
+        views = {effort: index.tried(effort) for effort in _efforts(chosen)}
         search: Search = lambda queries, k, effort: views[effort].search(queries, k).keys  # noqa: E731
         return {"ours, index alone": Searcher(search, list(views), what)}
 
@@ -88,7 +87,7 @@ def _collection(wish: IndexWish) -> Build:
         indexes = collection._indexes
         index = indexes.of(space)
         chosen = index.effort
-        efforts = _ONE if chosen is None else _around(chosen)
+        efforts = _ONE if chosen is None else _efforts(chosen)
         # Nobody but a benchmark tries another effort.
         kept = {
             effort: replace(indexes._kept[space], index=index.tried(effort) if chosen else index)
@@ -188,13 +187,9 @@ def _usearch(vectors: Floats) -> Mapping[str, Searcher]:
     }
 
 
-def _around(effort: Effort) -> list[Effort]:
-    """Efforts around what our index chose for itself, and of candidates up to four times as many,
-    as it would choose for more recall."""
-    factors = [2 ** (step / 4) for step in range(-12, 17)]
-    reaches = sorted({max(1, math.ceil(effort.reach * factor)) for factor in factors})
-    widths = [effort.width * times for times in (1, 2, 4)] if effort.width > 1 else [1]
-    return [Effort(reach, width) for width in widths for reach in reaches]
+def _efforts(chosen: Effort) -> Sequence[Effort]:
+    """Those that bare FAISS is tried with: of lists, which have a width, or of a graph."""
+    return _LISTS if chosen.width > 1 else _GRAPH
 
 
 SIDES: Mapping[str, Build] = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from service.faiss_library import threads
 from service.retrieval.index import exact
-from service.retrieval.index.design import Effort
+from service.retrieval.index.design import Effort, Efforts
 from service.retrieval.index.kept import Kept
 from service.retrieval.index.searching import Main
 from service.retrieval.index.structure import Structure
@@ -82,7 +82,7 @@ def measured(
     """
     index, numbers = structure.faiss_index, np.arange(len(structure))
     same = Structure.of(structure.design, index, numbers, len(structure))
-    main = Main.of(same, effort, Kept.of(of.vectors), at_hand=at_hand)
+    main = Main.of(same, Efforts.same(effort), Kept.of(of.vectors), at_hand=at_hand)
     queries, found, spent = of.queries, 0, 0.0
     for start in range(0, len(queries), BATCH):
         some = slice(start, start + BATCH)

@@ -10,7 +10,16 @@ import numpy as np
 
 from service.retrieval.index import audit
 from service.retrieval.index.audit import Sample
-from service.retrieval.index.design import REACH, Design, Effort, at_hand, designs, lists_for
+from service.retrieval.index.design import (
+    REACH,
+    Design,
+    Effort,
+    Efforts,
+    at_hand,
+    designs,
+    lists_for,
+)
+from service.retrieval.index.searching import COMPARED_ROWS
 from service.retrieval.index.structure import Structure
 from service.retrieval.index.values import Floats, IndexReport, IndexWish, Keys
 
@@ -28,10 +37,10 @@ _WIDTHS = (128, 64, 32, 16, 8, 4, 2)
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A structure with the effort chosen for it and what its audit found."""
+    """A structure with the efforts chosen for it and what its audit found."""
 
     structure: Structure
-    effort: Effort
+    efforts: Efforts
     recall: float
     filtered_recall: float
     audited_queries: int
@@ -40,11 +49,15 @@ class Built:
     def report(self, of: IndexReport) -> IndexReport:
         """`of` with what is known here."""
         design = self.structure.design
-        width = {"width": self.effort.width} if design.kind == "ivf" else {}
+        parameters = dict(design.parameters)
+        for prefix, effort in (("", self.efforts.plain), ("filtered_", self.efforts.filtered)):
+            parameters[prefix + REACH[design.kind]] = effort.reach
+            if design.kind == "ivf":
+                parameters[prefix + "width"] = effort.width
         return replace(
             of,
             kind=design.kind,
-            parameters={**design.parameters, REACH[design.kind]: self.effort.reach, **width},
+            parameters=parameters,
             recall=self.recall,
             filtered_recall=self.filtered_recall,
             audited_queries=self.audited_queries,
@@ -58,18 +71,19 @@ def build(keys: Keys, vectors: Floats, wish: IndexWish, on: int = 1) -> Built:
     """
     able = designs(len(keys), vectors.shape[1], wish)
     tuned_on = audit.sample(vectors, _TUNED_ON, 0, on=on)
+    tuned_filtered_on = audit.sample(vectors, _TUNED_ON, 0, filtered=True, on=on)
     audited_on = audit.sample(vectors, _AUDITED_ON, 1, on=on)
     filtered_on = audit.sample(vectors, _AUDITED_ON, 2, filtered=True, on=on)
     best: Built | None = None
     for design in _ranked(able, vectors, wish, on):
         structure = Structure.build(design, keys, vectors, on)
         all_in = at_hand(design, len(keys), vectors.shape[1], wish)
-        effort = tune(structure, tuned_on, wish, all_in)
+        efforts = _efforts(structure, tuned_on, tuned_filtered_on, wish, all_in)
         built = Built(
             structure,
-            effort,
-            audit.recall(structure, effort, audited_on, at_hand=all_in),
-            audit.recall(structure, effort, filtered_on, at_hand=all_in),
+            efforts,
+            audit.recall(structure, efforts.plain, audited_on, at_hand=all_in),
+            audit.recall(structure, efforts.filtered, filtered_on, at_hand=all_in),
             len(audited_on.rows),
             all_in,
         )
@@ -115,6 +129,19 @@ def _ranked(able: list[Design], vectors: Floats, wish: IndexWish, on: int) -> It
         )
         costs.append((found < aim(wish), query_s * (_WORTH_IT if place else 1), place))
     return iter([able[place] for *_, place in sorted(costs)])
+
+
+def _efforts(
+    structure: Structure, on: Sample, filtered_on: Sample, wish: IndexWish, all_in: bool
+) -> Efforts:
+    """The fastest with the recall aimed at, of all vectors and under a filter."""
+    plain = tune(structure, on, wish, all_in)
+    allowed = filtered_on.allowed
+    if allowed is None or len(allowed) <= COMPARED_ROWS:
+        return Efforts.same(plain)  # what passes the filter is compared as a whole
+    filtered = tune(structure, filtered_on, wish, all_in)
+    # A filter that lets nearly all through is answered as if there were none.
+    return Efforts(plain, plain.at_least(filtered))
 
 
 def aim(wish: IndexWish) -> float:

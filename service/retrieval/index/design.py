@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from service.control_groups import memory_bytes
 from service.errors import InvalidInput
@@ -49,6 +49,10 @@ class Effort:
     reach: int
     width: int = 1
 
+    def at_least(self, other: Effort) -> Effort:
+        """The further of both, and the wider."""
+        return Effort(max(self.reach, other.reach), max(self.width, other.width))
+
     def for_share(self, share: float, most: int) -> Effort:
         """The effort where only `share` of the vectors may be found: further, up to `most`."""
         return self._further(min(16.0, 1 / share), most)
@@ -61,6 +65,23 @@ class Effort:
 
     def _further(self, times: float, most: int) -> Effort:
         return Effort(max(self.reach, min(math.ceil(self.reach * times), most)), self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Efforts:
+    """How hard searches of all vectors try, and those of a part that a filter lets through.
+
+    What is near among a part is farther away than what is near among all, and codes tell it apart
+    less well: that may take more candidates.
+    """
+
+    plain: Effort
+    filtered: Effort
+
+    @classmethod
+    def same(cls, effort: Effort) -> Self:
+        """One for both."""
+        return cls(effort, effort)
 
 
 # What a caller may fix, with the least and the most; nprobe and ef_search are measured otherwise.

@@ -16,7 +16,7 @@ import numpy as np
 from service.errors import InvalidInput, RecallTooLow
 from service.faiss_library import threads
 from service.retrieval.index import choice, design, exact, stored
-from service.retrieval.index.design import Effort
+from service.retrieval.index.design import Effort, Efforts
 from service.retrieval.index.gpu import GpuWish, Mirror, missing
 from service.retrieval.index.kept import Kept
 from service.retrieval.index.rows import Rows
@@ -99,7 +99,7 @@ class Index:
                 kept = Kept.empty(len(keys), vectors.shape[1], folder)
                 kept.keep(np.arange(len(keys)), vectors)
                 at_hand = built.at_hand and kept.takes_more
-                main = Main.of(built.structure, built.effort, kept, mirror=mirror, at_hand=at_hand)
+                main = Main.of(built.structure, built.efforts, kept, mirror=mirror, at_hand=at_hand)
                 state = State(nothing, main)
         if rows is not None:
             state = State(rows, None)
@@ -131,15 +131,15 @@ class Index:
 
     @property
     def effort(self) -> Effort | None:
-        """How hard a search tries; None where it is exact."""
-        return self._state.main.effort if self._state.main else None
+        """How hard a search without a filter tries; None where it is exact."""
+        return self._state.main.efforts.plain if self._state.main else None
 
     def tried(self, effort: Effort) -> Self:
         """The same vectors searched with another effort, for measuring; not to be written to."""
         main = self._state.main
         if main is None:
             raise ValueError("search is exact here and knows no effort")
-        state = replace(self._state, main=replace(main, effort=effort))
+        state = replace(self._state, main=replace(main, efforts=Efforts.same(effort)))
         return type(self)(state, self._wish, self._fetch, self._report)
 
     @property

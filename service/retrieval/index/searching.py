@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from service.retrieval.index import exact
-from service.retrieval.index.design import Effort
+from service.retrieval.index.design import Effort, Efforts
 from service.retrieval.index.gpu import Mirror
 from service.retrieval.index.kept import Kept
 from service.retrieval.index.structure import Bits, Structure
@@ -29,7 +29,7 @@ class Main:
     """A structure, how hard it is searched, its vectors, and which of them are not removed."""
 
     structure: Structure
-    effort: Effort
+    efforts: Efforts
     kept: Kept
     alive: Bools  # (n,) by position
     living: int
@@ -41,7 +41,7 @@ class Main:
     def of(
         cls,
         structure: Structure,
-        effort: Effort,
+        efforts: Efforts,
         kept: Kept,
         alive: Bools | None = None,
         mirror: Mirror | None = None,
@@ -53,7 +53,7 @@ class Main:
             alive = np.ones(len(structure), np.bool_)
         living = int(np.count_nonzero(alive))
         bits = None if living == len(alive) else np.packbits(alive, bitorder="little")
-        return cls(structure, effort, kept, alive, living, bits, mirror, at_hand)
+        return cls(structure, efforts, kept, alive, living, bits, mirror, at_hand)
 
     def without(self, keys: Keys) -> Self:
         """The same without `keys`, which need not be here."""
@@ -63,7 +63,7 @@ class Main:
         alive = self.alive.copy()
         alive[positions] = False
         return self.of(
-            self.structure, self.effort, self.kept, alive, self.mirror, at_hand=self.at_hand
+            self.structure, self.efforts, self.kept, alive, self.mirror, at_hand=self.at_hand
         )
 
     def search(
@@ -75,7 +75,7 @@ class Main:
             if found is not None:
                 return found
         bits, findable = self.bits, self.living
-        effort = self.effort.for_count(k, self.structure.most_reach)
+        effort, most = self.efforts.plain, self.structure.most_reach
         if allowed is not None:
             positions = self.structure.positions_of(allowed)
             positions = positions[self.alive[positions]]
@@ -85,8 +85,8 @@ class Main:
             among = np.zeros(len(self.alive), np.bool_)
             among[positions] = True
             bits = np.packbits(among, bitorder="little")
-            share = findable / len(self.alive)
-            effort = effort.for_share(share, self.structure.most_reach)
+            effort = self.efforts.filtered.for_share(findable / len(self.alive), most)
+        effort = effort.for_count(k, most)
         return self._found(queries, k, effort, bits, findable, fetch)
 
     def _mirrored(

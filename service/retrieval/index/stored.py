@@ -12,7 +12,7 @@ import numpy as np
 from service.errors import IndexDamaged, InvalidInput
 from service.faiss_library import faiss
 from service.retrieval.index import snapshot
-from service.retrieval.index.design import Design, Effort, at_hand
+from service.retrieval.index.design import Design, Effort, Efforts, at_hand
 from service.retrieval.index.kept import Kept
 from service.retrieval.index.rows import Rows
 from service.retrieval.index.searching import Main
@@ -62,7 +62,7 @@ class State:
         alive = np.concatenate([self.main.alive, same])
         before = self.main
         at_hand = before.at_hand and kept.takes_more
-        main = Main.of(grown, before.effort, kept, alive, before.mirror, at_hand=at_hand)
+        main = Main.of(grown, before.efforts, kept, alive, before.mirror, at_hand=at_hand)
         return replace(self, rows=self.rows.without(keys[same]), main=main)
 
 
@@ -75,7 +75,8 @@ def write(path: Path, state: State, wish: IndexWish, report: IndexReport, sequen
         structure = main.structure
         fields["main"] = {
             "design": _plain(structure.design),
-            "effort": asdict(main.effort),
+            "effort": asdict(main.efforts.plain),
+            "filtered_effort": asdict(main.efforts.filtered),
             "trained_size": structure.trained_size,
         }
         sections["main.keys"] = structure.keys
@@ -118,7 +119,10 @@ def _main(found: Snapshot, wish: IndexWish, folder: Path) -> Main:
     living: Bools = np.unpackbits(alive, count=len(keys)).view(np.bool_)
     kept = Kept.empty(len(keys), found.dimension, folder)
     room = at_hand(design, len(keys), found.dimension, wish) and kept.takes_more
-    return Main.of(structure, Effort(**values["effort"]), kept, living, at_hand=room)
+    plain = values["effort"]
+    # Earlier versions knew one for both.
+    efforts = Efforts(Effort(**plain), Effort(**values.get("filtered_effort", plain)))
+    return Main.of(structure, efforts, kept, living, at_hand=room)
 
 
 def _reader(content: Array) -> Any:  # noqa: ANN401

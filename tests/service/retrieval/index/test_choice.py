@@ -11,7 +11,7 @@ import pytest
 
 from service.errors import ClientGone, IndexDamaged, InvalidInput, RecallTooLow
 from service.faiss_library import blas_core
-from service.retrieval.index import Floats, Index, IndexWish, audit, searching, snapshot
+from service.retrieval.index import Floats, Index, IndexWish, audit, choice, searching, snapshot
 from service.retrieval.index import index as index_module
 from service.retrieval.index.design import Design, Effort, designs
 from service.retrieval.index.snapshot import Snapshot
@@ -72,6 +72,41 @@ def test_vectors_are_read_from_the_store_at_the_first_search_after_a_start(
     for hits in (first, again):
         np.testing.assert_array_equal(hits.keys, wanted.keys)
         np.testing.assert_allclose(hits.scores, wanted.scores, atol=1e-6)
+
+
+def test_what_a_filter_makes_harder_is_searched_harder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(searching, "COMPARED_ROWS", 20)
+    monkeypatch.setattr(choice, "COMPARED_ROWS", 20)
+    rng = np.random.default_rng(0)
+    # Eleven nearly equal ones of each, which any effort finds together; a filter leaves one.
+    vectors = np.repeat(unit_rows(rng, 300, DIMENSION), 11, axis=0)
+    vectors += 0.02 * rng.normal(size=vectors.shape).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    stored = Stored(DIMENSION)
+    stored.put(np.arange(len(vectors)), vectors)
+    index = Index.build(*stored.arrays(), IndexWish("ivf"), stored.fetch)
+    found = index.report.parameters
+    assert found["nprobe"] < found["filtered_nprobe"]
+    assert min(index.report.recall, index.report.filtered_recall) >= 0.95
+    assert index.effort is not None
+    own = {"nprobe": index.effort.reach, "width": index.effort.width}
+    with pytest.raises(RecallTooLow, match=r"0\.\d+ under a filter"):
+        Index.build(*stored.arrays(), IndexWish("ivf", parameters=own), stored.fetch)
+
+
+def test_a_snapshot_of_before_filters_had_an_effort_is_read(tmp_path: Path) -> None:
+    stored = _stored(2000)
+    built = Index.build(*stored.arrays(), IndexWish("ivf", 0.5), stored.fetch)
+    built.save(tmp_path / "index", 1)
+    saved = snapshot.read(tmp_path / "index")
+    del saved.fields["main"]["filtered_effort"]
+    snapshot.write(tmp_path / "index", saved)
+    index, _ = Index.load(tmp_path / "index", stored.fetch)
+    assert index.effort == built.effort
+    assert index._state.main is not None
+    assert index._state.main.efforts.filtered == built.effort
 
 
 _CODES_ALONE = 2000 * 100  # the vectors take 128 bytes each
