@@ -115,20 +115,15 @@ class Kept:
         here the next time.
         """
         known = (positions >= 0) & self.there[positions]
-        places = np.where(known, positions, -1)
-        scores = np.empty(positions.shape, np.float32)
-        with threads(1):
-            faiss.fvec_inner_products_by_idx(
-                *map(faiss.swig_ptr, (scores, queries, self.rows, places)),
-                queries.shape[1],
-                *positions.shape,
-            )
+        scores = _cosines(queries, self.rows, np.where(known, positions, -1))
         missing = (positions >= 0) & ~known
         if missing.any():
             distinct, which = np.unique(positions[missing], return_inverse=True)
-            vectors = self.fetched(distinct, fetch)
-            cosines = np.einsum("md,md->m", vectors[which], queries[np.nonzero(missing)[0]])
-            scores[missing] = np.where(np.isnan(cosines), -np.inf, cosines)
+            places = np.full(positions.shape, -1, np.int64)
+            places[missing] = which
+            # By the same sums as above, or a score's last digit would tell what was kept.
+            found = _cosines(queries, self.fetched(distinct, fetch), places)[missing]
+            scores[missing] = np.where(np.isnan(found), -np.inf, found)
         return scores
 
     def fetched(self, positions: Keys, fetch: FetchPositions) -> Floats:
@@ -137,6 +132,17 @@ class Kept:
         present = ~np.isnan(vectors[:, 0])
         self.keep(positions[present], vectors[present])
         return vectors
+
+
+def _cosines(queries: Floats, rows: Floats, places: Keys) -> Floats:
+    """Of each query with the rows at its `places` (queries, m); -inf where the place is -1."""
+    scores = np.empty(places.shape, np.float32)
+    rows = np.ascontiguousarray(rows, np.float32)
+    with threads(1):
+        faiss.fvec_inner_products_by_idx(
+            *map(faiss.swig_ptr, (scores, queries, rows, places)), queries.shape[1], *places.shape
+        )
+    return scores
 
 
 def _warn(error: OSError) -> None:

@@ -59,6 +59,19 @@ def test_what_is_fetched_once_is_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # the file ends with the process
 
 
+def test_a_score_is_the_same_to_the_bit_whether_its_vector_was_kept_or_fetched(
+    tmp_path: Path,
+) -> None:
+    stored, kept = Stored(384), Kept.empty(COUNT, 384, tmp_path)
+    rng = np.random.default_rng(0)
+    stored.put(np.arange(COUNT), unit_rows(rng, COUNT, 384))
+    queries, positions = unit_rows(rng, 7, 384), _asked(1)[1]
+    fetched = kept.scores(queries, positions, stored.fetch)
+    stored.fetched = 0
+    np.testing.assert_array_equal(kept.scores(queries, positions, stored.fetch), fetched)
+    assert stored.fetched == 0
+
+
 def test_what_the_store_no_longer_has_is_no_hit_and_not_kept(tmp_path: Path) -> None:
     stored, kept = _stored(), Kept.empty(COUNT, DIMENSION, tmp_path)
     stored.forget(np.arange(0, COUNT, 3))
