@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -31,7 +30,8 @@ class CollectionWork:
     """The collections of a state folder behind `await`, to be made inside a running event loop."""
 
     def __init__(self, state: Path, owner: int) -> None:
-        self.collections = Collections(state, owner=owner, tend=self._tend, opened=self._opened)
+        # Those that are opened, too: an earlier process may have been killed before it did.
+        self.collections = Collections(state, owner=owner, tend=self._tend, opened=self._tend)
         self._pools = {
             kind: ThreadPoolExecutor(threads, thread_name_prefix=f"collections-{kind}")
             for kind, threads in _THREADS.items()
@@ -64,22 +64,8 @@ class CollectionWork:
             pool.shutdown(wait=True, cancel_futures=True)
         self.collections.close()
 
-    def _opened(self, indexes: Indexes) -> None:
-        # A process that was killed may have left upkeep undone.
-        self._tend(indexes)
-        with suppress(RuntimeError):  # closing
-            self._pools["slow"].submit(self._gather, indexes)
-
-    def _gather(self, indexes: Indexes) -> None:
-        try:
-            indexes.gather(self._closing)
-        except ClientGone:  # closing
-            return
-        except Exception:
-            logger.exception("index_vectors_not_gathered")
-
     def _tend(self, indexes: Indexes) -> None:
-        """Have what is due done beside everything else, once at a time for each collection."""
+        """Have vectors read and what is due done, once at a time for each collection."""
         with self._guard:
             if indexes in self._tending:
                 return
@@ -91,7 +77,10 @@ class CollectionWork:
 
     def _tend_now(self, indexes: Indexes) -> None:
         try:
+            indexes.gather(self._closing)
             indexes.tend()
+        except ClientGone:  # closing
+            return
         except Exception:
             logger.exception("index_upkeep_failed")
         finally:

@@ -70,7 +70,7 @@ class Schedule:
     @property
     def idle(self) -> bool:
         """Whether no row waits, and no batch is formed or runs."""
-        return not self.rows and not any(self._running.values())
+        return not any(map(self.is_busy_with, Lane))
 
     def is_busy_with(self, lane: Lane) -> bool:
         """Whether a row of `lane` waits, or a batch of it is formed or runs."""

@@ -20,7 +20,7 @@ COMPARED_ROWS = 10_000
 _FETCHED_ROWS = 4096
 # Up to so many candidates of product codes for each hit are scored by their vectors at once,
 # wherever these lie: codes of eight bits in between would take longer. Of more, those codes spare
-# reading most, unless all vectors are at hand.
+# reading most, unless there is memory for all vectors.
 _AT_ONCE = 8
 
 
@@ -120,7 +120,7 @@ class Main:
         if self.structure.design.kind == "ivf" and effort.width <= _AT_ONCE:
             positions = self.structure.listed(queries, max(k, RECALL_AT), effort, bits)
         elif self.structure.design.kind == "ivf" and self.at_hand:
-            # The same candidates as below, so that what was audited so holds there.
+            # No fewer candidates than below: an index that was audited there may be opened here.
             positions = self.structure.listed(queries, surplus(max(k, RECALL_AT)), effort, bits)
         else:
             positions = self.structure.candidates(queries, surplus(k), effort, bits)

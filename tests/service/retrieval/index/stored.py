@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
@@ -45,6 +47,11 @@ class Stored:
             key: float(self.vectors[key].astype(np.float64) @ query.astype(np.float64))
             for key in among
         }
+
+
+def full_disk(*_: object, **__: object) -> NoReturn:
+    """What the system says where a disk takes no more."""
+    raise OSError(errno.ENOSPC, "no space left on device")
 
 
 def unit_rows(rng: np.random.Generator, count: int, dimension: int, spread: float = 0) -> Floats:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from service.retrieval.index.design import Design, Effort, designs
 from service.retrieval.index.snapshot import Snapshot
 from service.retrieval.index.structure import Structure
 from service.retrieval.values import Cancel
-from tests.service.retrieval.index.stored import Stored, unit_rows
+from tests.service.retrieval.index.stored import Stored, full_disk, unit_rows
 
 DIMENSION = 32
 
@@ -170,10 +169,7 @@ def test_what_is_gathered_is_what_the_store_has_and_the_disk_takes(
     index.search(queries, 10)
     assert stored.fetched == 1900
 
-    def full(*_: object) -> NoReturn:
-        raise OSError(errno.ENOSPC, "no space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pwrite", full_disk)
     monkeypatch.setattr(index_module, "_FETCHED_ROWS", 500)
     index, _ = Index.load(tmp_path / "index", stored.fetch)
     stored.fetched = 0

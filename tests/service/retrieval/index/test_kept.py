@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 import threading
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pytest
 
 from service.retrieval.index import Floats, Keys
 from service.retrieval.index.kept import Kept
-from tests.service.retrieval.index.stored import Stored, unit_rows
+from tests.service.retrieval.index.stored import Stored, full_disk, unit_rows
 
 DIMENSION, COUNT = 24, 500
 
@@ -100,10 +98,6 @@ def test_it_grows_and_its_earlier_self_stays(tmp_path: Path) -> None:
     assert _right(grown, stored, *_asked(7, COUNT + 40))
 
 
-def _full(*_: object, **__: object) -> NoReturn:
-    raise OSError(errno.ENOSPC, "no space left on device")
-
-
 @pytest.mark.parametrize(
     ("module", "name"),
     [(os, "pwrite"), (os, "ftruncate"), (tempfile, "TemporaryFile")],
@@ -115,7 +109,7 @@ def test_a_full_disk_costs_time_and_nothing_else(
     stored = _stored()
     before = Kept.empty(COUNT, DIMENSION, tmp_path)
     before.keep(np.arange(COUNT), stored.fetch(np.arange(COUNT)))
-    monkeypatch.setattr(module, name, _full)
+    monkeypatch.setattr(module, name, full_disk)
     kept = Kept.empty(COUNT, DIMENSION, tmp_path)
     more = unit_rows(np.random.default_rng(5), 40, DIMENSION)
     stored.put(np.arange(COUNT, COUNT + 40), more)
